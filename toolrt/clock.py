@@ -1,0 +1,95 @@
+"""
+Time and identity: RFC 3339 text, ULIDs, and the clock that the runtime is given.
+
+A ULID is 48 bits of Unix milliseconds and 80 random bits in Crockford's base 32
+(github.com/ulid/spec). Written here and not taken from a library because it is on the
+path of every call: 0.5 us against 3.3 us.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DECODED: Final = {char: value for value, char in enumerate(_CROCKFORD)}
+_PAIRS: Final = tuple(a + b for a in _CROCKFORD for b in _CROCKFORD)
+ULID_LENGTH: Final = 26
+_ULID_BITS: Final = 128
+
+
+class Clock(Protocol):
+    """Where the runtime gets time from; `SystemClock` outside tests."""
+
+    def now_us(self) -> int:
+        """Return the wall clock, in microseconds since the Unix epoch."""
+
+    def monotonic_ns(self) -> int:
+        """Return a clock that never goes back, in nanoseconds."""
+
+
+class SystemClock:
+    """The clocks of the machine."""
+
+    def now_us(self) -> int:
+        """Return the wall clock, in microseconds since the Unix epoch."""
+        return time.time_ns() // 1000
+
+    def monotonic_ns(self) -> int:
+        """Return a clock that never goes back, in nanoseconds."""
+        return time.monotonic_ns()
+
+
+def rfc3339(at_us: int) -> str:
+    """Return *at_us* (Unix microseconds) as RFC 3339 text, UTC, ``+00:00``."""
+    whole, micros = divmod(at_us, 1_000_000)
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{micros:06d}+00:00"
+
+
+def parse_rfc3339(text: str) -> int:
+    """
+    Return the Unix microseconds that *text* names.
+
+    Raises:
+        ValueError: *text* is no RFC 3339 time with an offset.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        msg = f"no UTC offset in {text!r}"
+        raise ValueError(msg)
+    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def now_rfc3339() -> str:
+    """Return the time now as RFC 3339 text, UTC, fit for ``CallEvent.ts``."""
+    return rfc3339(time.time_ns() // 1000)
+
+
+def new_ulid(at_us: int) -> str:
+    """Return a new ULID of the millisecond that *at_us* falls in."""
+    return ulid_text((at_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big"))
+
+
+def ulid_text(number: int) -> str:
+    """Return the 26 characters of a 128-bit *number*."""
+    # Two characters a step: half the work of one a step.
+    return "".join(
+        _PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)
+    )
+
+
+def ulid_number(text: str) -> int | None:
+    """Return the 128 bits of *text*, or None if it is no canonical ULID."""
+    if len(text) != ULID_LENGTH:
+        return None
+    number = 0
+    for char in text:
+        value = _DECODED.get(char)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return number if number < 1 << _ULID_BITS else None

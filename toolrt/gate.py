@@ -1,0 +1,281 @@
+"""
+The policy point asked before every call.
+
+A gate is a pure function from a `GateRequest` to `Allow` or `Deny`. `RuleGate` is the
+one that reads rules: in order, first match wins, else the stated default. `AuditEvent`
+is the record of one decision; it never carries arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from toolrt.clock import now_rfc3339
+from toolrt.namespace import ActorRef, Namespace
+
+Decision = Literal["allow", "deny", "gate_unavailable"]
+
+
+class AuditObligation(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="audit", forbid_unknown_fields=True
+):
+    """Recorded with the decision."""
+
+    tag: str
+
+
+class RateLimitObligation(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="rate_limit",
+    forbid_unknown_fields=True,
+):
+    """At most `max` admitted calls of this caller and verb in `window_secs`."""
+
+    window_secs: int
+    max: int
+
+    def __post_init__(self) -> None:
+        if self.window_secs < 1 or self.max < 1:
+            msg = "rate_limit needs window_secs and max of at least 1"
+            raise ValueError(msg)
+
+
+class CustomObligation(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="custom", forbid_unknown_fields=True
+):
+    """Any JSON value, recorded with the decision."""
+
+    value: Any
+
+
+Obligation = AuditObligation | RateLimitObligation | CustomObligation
+
+
+class Allow(msgspec.Struct, frozen=True, tag_field="decision", tag="allow"):
+    """The call may go on, under *obligations*."""
+
+    obligations: tuple[Obligation, ...] = ()
+
+
+class Deny(msgspec.Struct, frozen=True, tag_field="decision", tag="deny"):
+    """The call is refused; *reason* is shown to the caller and recorded."""
+
+    reason: str
+
+
+class GateContext(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a gate may also know of a call."""
+
+    call_id: str | None = None
+    caller: str | None = None
+    tool_id: str | None = None
+    pack: str | None = None
+    effect: str | None = None
+    requested: tuple[str, ...] | None = None
+    source: str | None = None
+    session_id: str | None = None
+    #: RFC 3339; taken over by the AuditEvent.
+    timestamp: str | None = None
+
+
+class GateRequest(msgspec.Struct, frozen=True):
+    """
+    One question to a gate.
+
+    ``verb`` is the canonical bare verb; ``args`` are the submitted parameters with the
+    schema's defaults filled in.
+    """
+
+    actor: ActorRef
+    namespace: Namespace
+    verb: str
+    args: Any
+    context: GateContext = GateContext()
+
+
+class Gate(Protocol):
+    """
+    Decides on calls.
+
+    ``impl_name``, a str attribute, is recorded with each decision; the class name
+    stands in for a gate without one.
+    """
+
+    def check(self, request: GateRequest) -> Allow | Deny:
+        """Return the decision. To raise is to refuse, unless configured otherwise."""
+
+
+class AllowAllGate:
+    """Allows every call."""
+
+    impl_name = "AllowAllGate"
+
+    def check(self, request: GateRequest) -> Allow | Deny:
+        """Return `Allow`."""
+        return _ALLOW
+
+
+_ALLOW: Final = Allow()
+
+
+class GateRule(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One rule of a `RuleGate`.
+
+    Every list that is given must hold a glob that matches; ``args`` maps a JSON Pointer
+    (RFC 6901) to the value, or the list of values, that must stand there.
+    """
+
+    decision: Literal["allow", "deny"]
+    reason: str | None = None
+    verbs: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    packs: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    callers: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    args: Mapping[str, Any] = {}
+    obligations: tuple[Obligation, ...] = ()
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """``file:line`` of the rule, or its decision where it has no position."""
+        return f"{self.file}:{self.line}" if self.file else f"a {self.decision} rule"
+
+    def matches(self, request: GateRequest) -> bool:
+        """Return whether every condition of the rule holds for *request*."""
+        context = request.context
+        return (
+            _any_glob(self.verbs, request.verb)
+            and _any_glob(self.tools, context.tool_id)
+            and _any_glob(self.packs, context.pack)
+            and _any_glob(self.effects, context.effect)
+            and _any_glob(self.callers, context.caller)
+            and _any_glob(self.actors, str(request.actor))
+            and _any_glob(self.namespaces, str(request.namespace))
+            and all(_holds(request.args, *item) for item in self.args.items())
+        )
+
+
+class RuleGate:
+    """Ordered rules, first match wins, else *default*."""
+
+    impl_name = "RuleGate"
+
+    def __init__(
+        self,
+        rules: Sequence[GateRule],
+        *,
+        default: Literal["allow", "deny"] = "allow",
+    ) -> None:
+        self.rules = tuple(rules)
+        self.default = default
+
+    def check(self, request: GateRequest) -> Allow | Deny:
+        """Return the decision of the first rule that matches *request*."""
+        for rule in self.rules:
+            if rule.matches(request):
+                return _decision_of(rule)
+        if self.default == "allow":
+            return _ALLOW
+        return Deny("denied by default: no rule matches")
+
+
+def _decision_of(rule: GateRule) -> Allow | Deny:
+    if rule.decision == "allow":
+        return Allow(rule.obligations)
+    return Deny(rule.reason or f"denied by {rule.place}")
+
+
+def _any_glob(patterns: Sequence[str], text: str | None) -> bool:
+    if not patterns:
+        return True
+    return text is not None and any(glob(pattern).match(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=4096)
+def glob(pattern: str) -> re.Pattern[str]:
+    """Return *pattern* (``*``, ``?``, ``[…]``) compiled; case counts on every system."""
+    return re.compile(translate(pattern))
+
+
+_ABSENT: Final = object()
+
+
+def _holds(args: Any, pointer: str, wanted: Any) -> bool:
+    found = resolve_pointer(args, pointer)
+    if found is _ABSENT:
+        return False
+    choices = wanted if isinstance(wanted, list) else [wanted]
+    # JSON equality: True is not 1.
+    return any(found == one and type(found) is type(one) for one in choices)
+
+
+def resolve_pointer(document: Any, pointer: str) -> Any:
+    """Return what *pointer* (RFC 6901) names in *document*, or a private marker."""
+    found = document
+    for raw in pointer.split("/")[1:]:
+        key = raw.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return _ABSENT
+    return found
+
+
+class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The record of one gate decision; its msgspec JSON is the public form."""
+
+    timestamp: str
+    actor: ActorRef
+    namespace: str
+    verb: str
+    decision: Decision
+    gate_impl: str
+    # From a factory so that omit_defaults still writes it, [] when none.
+    obligations: tuple[Obligation, ...] = msgspec.field(default_factory=lambda: ())
+    deny_reason: str | None = None
+    session_id: str | None = None
+
+    @classmethod
+    def from_check(
+        cls, request: GateRequest, decision: Allow | Deny, gate_impl: str
+    ) -> AuditEvent:
+        """Return the record of *decision* on *request*."""
+        context = request.context
+        return cls(
+            timestamp=context.timestamp or now_rfc3339(),
+            actor=request.actor,
+            namespace=str(request.namespace),
+            verb=request.verb,
+            decision="allow" if isinstance(decision, Allow) else "deny",
+            gate_impl=gate_impl,
+            obligations=decision.obligations if isinstance(decision, Allow) else (),
+            deny_reason=decision.reason if isinstance(decision, Deny) else None,
+            session_id=context.session_id,
+        )
+
+    @classmethod
+    def unavailable(cls, request: GateRequest, gate_impl: str) -> AuditEvent:
+        """Return the record of a gate that could not decide on *request*."""
+        event = cls.from_check(request, Deny(""), gate_impl)
+        return msgspec.structs.replace(
+            event, decision="gate_unavailable", deny_reason=None
+        )
+
+    def to_json(self) -> bytes:
+        """Return the public JSON form."""
+        return msgspec.json.encode(self)

@@ -1,0 +1,147 @@
+"""
+JSON Schema of arguments: defaults, checks with every fault, the one-line signature.
+
+The dialect is 2020-12 and the checking is jsonschema-rs's; this module puts its findings
+into words. jsonschema-rs is imported when the first schema is compiled, not before: it
+costs a tenth of a start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from toolrt.errors import ArgFault
+
+Schema = Mapping[str, Any]
+Check = Callable[[Any], tuple[ArgFault, ...]]
+
+ANYTHING: Final[Schema] = {"type": "object"}
+_SHOWN_CHARS: Final = 80
+
+
+def compile_check(schema: Schema) -> Check:
+    """
+    Return the function that lists every fault of a value against *schema*.
+
+    Raises:
+        ValueError: *schema* is no valid JSON Schema.
+    """
+    if schema == ANYTHING:
+        return _check_object
+    import jsonschema_rs
+
+    validator = jsonschema_rs.validator_for(dict(schema))
+
+    def check(value: Any) -> tuple[ArgFault, ...]:
+        try:
+            if validator.is_valid(value):
+                return ()
+            found = [fault for e in validator.iter_errors(value) for fault in _put(e)]
+        except ValueError as exc:  # a Python value that is no JSON
+            return (ArgFault("", f"must be JSON: {exc}"),)
+        return tuple(sorted(found, key=lambda fault: fault.path))
+
+    return check
+
+
+def _check_object(value: Any) -> tuple[ArgFault, ...]:
+    if isinstance(value, dict):
+        return ()
+    return (ArgFault("", "must be an object", _shown(value)),)
+
+
+def _put(error: Any) -> list[ArgFault]:
+    """Put one finding of jsonschema-rs into words, one fault for each argument."""
+    kind = error.kind.as_dict()
+    path, name = error.instance_path, error.kind.name
+    if name == "required":
+        return [ArgFault(_dotted([*path, kind["property"]]), "is required")]
+    if name in ("additionalProperties", "unevaluatedProperties"):
+        return [
+            ArgFault(_dotted([*path, key]), "is not known", _shown(error.instance[key]))
+            for key in kind["unexpected"]
+        ]
+    words = _RULES.get(name, "must satisfy " + name + " {value}")
+    value = kind.get("value")
+    if name == "type":
+        value = " or ".join(kind["types"])
+    elif name == "enum":
+        value = ", ".join(_shown(option) for option in kind["options"])
+    rule = words.format(value=value if isinstance(value, str) else _shown(value))
+    return [ArgFault(_dotted(path), rule, _shown(error.instance))]
+
+
+_RULES: Final = {
+    "type": "must be {value}",
+    "enum": "must be one of {value}",
+    "const": "must be {value}",
+    "minimum": "must be at least {value}",
+    "exclusiveMinimum": "must be more than {value}",
+    "maximum": "must be at most {value}",
+    "exclusiveMaximum": "must be less than {value}",
+    "multipleOf": "must be a multiple of {value}",
+    "minLength": "must have at least {value} characters",
+    "maxLength": "must have at most {value} characters",
+    "pattern": "must match {value}",
+    "format": "must be a {value}",
+    "minItems": "must have at least {value} items",
+    "maxItems": "must have at most {value} items",
+    "uniqueItems": "must not repeat an item",
+}
+
+
+def _dotted(path: list[str | int]) -> str:
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value, enc_hook=repr).decode()
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def with_defaults(schema: Schema, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *args* with the defaults of *schema*'s top-level properties filled in."""
+    filled = dict(args)
+    for name, spec in schema.get("properties", {}).items():
+        if name not in filled and "default" in spec:
+            filled[name] = spec["default"]
+    return filled
+
+
+def signature(verb: str, schema: Schema) -> str:
+    """
+    Return the one-line typed signature of a tool.
+
+    >>> signature("fs.read", {"properties": {"path": {"type": "string"}, "limit": {
+    ...     "type": "integer", "default": 5}}, "required": ["path"]})
+    'fs.read(path: string, [limit: integer = 5])'
+    """
+    required = schema.get("required", ())
+    parts = []
+    for name, spec in schema.get("properties", {}).items():
+        part = f"{name}: {_type_name(spec)}"
+        if "default" in spec:
+            part += f" = {_shown(spec['default'])}"
+        parts.append(part if name in required else f"[{part}]")
+    if schema.get("additionalProperties", True):
+        parts.append("...")
+    return f"{verb}({', '.join(parts)})"
+
+
+def _type_name(spec: Any) -> str:
+    if not isinstance(spec, dict):
+        return "any"
+    if "enum" in spec:
+        return "|".join(_shown(option) for option in spec["enum"])
+    kind = spec.get("type", "any")
+    if isinstance(kind, list):
+        return "|".join(kind)
+    if kind == "array" and "items" in spec:
+        return f"{_type_name(spec['items'])}[]"
+    return str(kind)
