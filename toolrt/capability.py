@@ -15,7 +15,9 @@ import msgspec
 from toolrt.audit.call_event import CapProvenance, StringAllowList, UcanChain
 
 
-class AllowRule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="rule"):
+class AllowRule(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="rule"
+):
     """
     The allow-list rule behind a grant.
 

@@ -77,9 +77,7 @@ def new_ulid(at_us: int) -> str:
 def ulid_text(number: int) -> str:
     """Return the 26 characters of a 128-bit *number*."""
     # Two characters a step: half the work of one a step.
-    return "".join(
-        _PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)
-    )
+    return "".join(_PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -1, -10))
 
 
 def ulid_number(text: str) -> int | None:

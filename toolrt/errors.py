@@ -11,7 +11,9 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     │   ├── MissingPackDependencyError
     │   ├── MissingPackDependenciesError
     │   ├── CircularPackDependencyError
-    │   └── VerbCollisionError
+    │   ├── VerbCollisionError
+    │   ├── SchemaCollisionError
+    │   └── UnknownKindError
     ├── InvalidInputError                 the caller
     │   ├── InvalidNamespaceError
     │   ├── ToolNotFoundError
@@ -139,6 +141,34 @@ class VerbCollisionError(RegistryError):
         super().__init__(
             f"verb {verb!r} is public in pack {first_pack!r} and in pack"
             f" {second_pack!r}: rename one or make it a sub-handler"
+        )
+
+
+class SchemaCollisionError(RegistryError):
+    """Two packs claim one table."""
+
+    code = "schema_collision"
+
+    def __init__(self, table: str, first_pack: str, second_pack: str) -> None:
+        self.table = table
+        self.first_pack = first_pack
+        self.second_pack = second_pack
+        super().__init__(
+            f"table {table!r} is claimed by pack {first_pack!r} and by {second_pack!r}"
+        )
+
+
+class UnknownKindError(RegistryError):
+    """An edge rule names a kind that no pack declares."""
+
+    code = "unknown_kind"
+
+    def __init__(self, pack: str, relation: str, kind: str) -> None:
+        self.pack = pack
+        self.relation = relation
+        self.kind = kind
+        super().__init__(
+            f"pack {pack!r}: edge rule {relation!r} names the unknown kind {kind!r}"
         )
 
 
@@ -303,7 +333,7 @@ class ToolFailedError(ToolrtError):
     code = "tool_failed"
 
     def __init__(
-        self, tool_code: str, retryable: bool, *, tool_id: str = "", text: str = ""
+        self, tool_code: str, *, retryable: bool, tool_id: str = "", text: str = ""
     ) -> None:
         self.tool_code = tool_code
         self.retryable = retryable
@@ -320,7 +350,9 @@ class ToolTimeoutError(ToolFailedError):
     def __init__(self, timeout_s: float, *, tool_id: str = "") -> None:
         self.timeout_s = timeout_s
         super().__init__("TIMEOUT", retryable=True, tool_id=tool_id)
-        self.args = (f"{tool_id or 'the tool'} ran past its deadline of {timeout_s:g} s",)
+        self.args = (
+            f"{tool_id or 'the tool'} ran past its deadline of {timeout_s:g} s",
+        )
 
 
 class AuditUnavailableError(ToolrtError):
@@ -335,7 +367,7 @@ class AuditUnavailableError(ToolrtError):
 
 
 class RecordLostError(ToolrtError):
-    """The tool ran, but its CallEvent could not be stored; its value is in `value`."""
+    """The tool ran, whatever its outcome, but its CallEvent could not be stored."""
 
     code = "record_lost"
 

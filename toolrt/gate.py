@@ -23,7 +23,11 @@ Decision = Literal["allow", "deny", "gate_unavailable"]
 
 
 class AuditObligation(
-    msgspec.Struct, frozen=True, tag_field="kind", tag="audit", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="audit",
+    forbid_unknown_fields=True,
 ):
     """Recorded with the decision."""
 
@@ -49,7 +53,11 @@ class RateLimitObligation(
 
 
 class CustomObligation(
-    msgspec.Struct, frozen=True, tag_field="kind", tag="custom", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="custom",
+    forbid_unknown_fields=True,
 ):
     """Any JSON value, recorded with the decision."""
 

@@ -209,9 +209,7 @@ class Pack:
         for definition in handlers:
             self.bind(definition, self._dispatch_binding(definition.name))
 
-    def handler(
-        self, name: str, **declared: Any
-    ) -> Callable[[_Function], _Function]:
+    def handler(self, name: str, **declared: Any) -> Callable[[_Function], _Function]:
         """
         Return the decorator that makes a function the handler *name*.
 
@@ -231,8 +229,11 @@ class Pack:
                     name=name,
                     **{
                         "description": native.description(function),
-                        **({} if "input_schema" in declared
-                           else {"input_schema": native.input_schema(function)}),
+                        **(
+                            {}
+                            if "input_schema" in declared
+                            else {"input_schema": native.input_schema(function)}
+                        ),
                         **{key: _frozen(value) for key, value in declared.items()},
                     },
                 )

@@ -46,24 +46,24 @@ class _Outcome(msgspec.Struct, frozen=True, tag_field="kind", tag=_snake):
         return tag
 
 
-class Success(_Outcome):
+class Success(_Outcome, frozen=True):
     """The tool ran and returned a value."""
 
 
-class ExecutionFailed(_Outcome):
+class ExecutionFailed(_Outcome, frozen=True):
     """The tool ran and failed; `code` is the tool's or one of the runtime's."""
 
     code: str
     retryable: bool
 
 
-class InvalidArgs(_Outcome):
+class InvalidArgs(_Outcome, frozen=True):
     """The arguments broke the schema; `message` holds paths and rules, no values."""
 
     message: str
 
 
-class CapabilityDenied(_Outcome):
+class CapabilityDenied(_Outcome, frozen=True):
     """The caller lacked capabilities; `missing` is sorted."""
 
     missing: tuple[str, ...]
@@ -74,13 +74,13 @@ class CapabilityDenied(_Outcome):
             msgspec.structs.force_setattr(self, "missing", tuple(self.missing))
 
 
-class RateLimited(_Outcome):
+class RateLimited(_Outcome, frozen=True):
     """A limit was used up; `retry_after_ms` is written as null when unknown."""
 
     retry_after_ms: int | None = None
 
 
-class ToolNotFound(_Outcome):
+class ToolNotFound(_Outcome, frozen=True):
     """No tool answers to the name that was called."""
 
 
@@ -148,11 +148,12 @@ class CallEvent(_Positional, frozen=True, omit_defaults=True, gc=False, kw_only=
 
     def __post_init__(self) -> None:
         if type(self.granted_capabilities) is not tuple:
-            fixed = tuple(self.granted_capabilities)
-            msgspec.structs.force_setattr(self, "granted_capabilities", fixed)
-        if type(self.capability_provenance) is list:
-            provenance = tuple(self.capability_provenance)
-            msgspec.structs.force_setattr(self, "capability_provenance", provenance)
+            granted = tuple(self.granted_capabilities)
+            msgspec.structs.force_setattr(self, "granted_capabilities", granted)
+        provenance = self.capability_provenance
+        if provenance is not None and type(provenance) is not tuple:
+            fixed = tuple(provenance)
+            msgspec.structs.force_setattr(self, "capability_provenance", fixed)
 
     def to_json(self) -> bytes:
         """Return the wire form: one JSON object, UTF-8, no newline."""

@@ -76,7 +76,11 @@ def _schema_of(hint: Any, name: str) -> dict[str, Any]:
     origin, args = get_origin(hint), get_args(hint)
     if origin is typing.Annotated:
         extra = [part for part in args[1:] if isinstance(part, dict)]
-        return {k: v for part in (_schema_of(args[0], name), *extra) for k, v in part.items()}
+        return {
+            k: v
+            for part in (_schema_of(args[0], name), *extra)
+            for k, v in part.items()
+        }
     if origin is Literal:
         return {"enum": list(args)}
     if origin in (Union, types.UnionType):

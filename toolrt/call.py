@@ -1,0 +1,187 @@
+"""What goes into a call and what comes out, and what the pipeline reads between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from toolrt.audit.call_event import CallEvent, Outcome
+from toolrt.audit.sinks import AuditSink
+from toolrt.capability import Authority
+from toolrt.clock import Clock
+from toolrt.context import Tier, TierLimits
+from toolrt.errors import PackDefinitionError, ToolNotFoundError, ToolrtError
+from toolrt.event import Event, EventStore
+from toolrt.gate import Decision, Gate
+from toolrt.limits import Limiter, Window, per_minute
+from toolrt.namespace import ActorRef, Namespace
+from toolrt.pack import BoundHandler, Pack
+from toolrt.schema import Check, compile_check
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """
+    One call to be made.
+
+    ``tool`` is a verb or a tool id. ``requested`` None means what the tool needs.
+    ``timeout_s`` can only shorten the tool's own deadline. ``reason`` and ``labels`` are
+    the operator's words for the record.
+    """
+
+    tool: str
+    params: Mapping[str, Any] | None = None
+    caller: str | None = None
+    actor: ActorRef | None = None
+    requested: tuple[str, ...] | None = None
+    proofs: tuple[str, ...] = ()
+    dry_run: bool = False
+    timeout_s: float | None = None
+    cursor: str | None = None
+    source: str | None = None
+    session_id: str | None = None
+    reason: str | None = None
+    labels: Mapping[str, str] = {}
+
+
+class CallResult(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What became of a call.
+
+    ``error`` is None exactly if ``ok``. ``outcome`` and ``event`` are None where the
+    gate refused: the gate event is the record then. After a `RecordLostError` ``value``
+    still holds what the tool returned.
+    """
+
+    ok: bool
+    value: Any = None
+    error: ToolrtError | None = None
+    outcome: Outcome | None = None
+    call_id: str
+    tool_id: str
+    decision: Decision | None = None
+    event: CallEvent | None = None
+    next_cursor: str | None = None
+
+
+class EventView(msgspec.Struct, frozen=True):
+    """What a dispatch hook sees of a successful call."""
+
+    event: Event
+    observations: tuple[Any, ...] = ()
+
+
+class DispatchHook(Protocol):
+    """Observes successful calls; what it raises is logged."""
+
+    def on_dispatch(self, view: EventView, /) -> Any:
+        """Look at *view*. May be ``async``: awaited on the async path only."""
+
+
+class Tool:
+    """One public handler with everything about it that no call can change."""
+
+    __slots__ = (
+        "_check",
+        "bound",
+        "definition",
+        "limits",
+        "pack",
+        "required",
+        "takes_namespace",
+        "tool_id",
+        "verb",
+    )
+
+    def __init__(
+        self, pack: Pack, bound: BoundHandler, tiers: Mapping[Tier, TierLimits]
+    ) -> None:
+        definition = bound.definition
+        tier = tiers[definition.tier]
+        self.pack = pack.name
+        self.bound = bound
+        self.definition = definition
+        self.verb = definition.name
+        self.tool_id = f"{pack.name}:{definition.name}"
+        self.required = frozenset(definition.capabilities)
+        self.limits = TierLimits(
+            definition.timeout or tier.timeout_s,
+            definition.max_output or tier.max_output_bytes,
+        )
+        self.takes_namespace = "namespace" in definition.input_schema.get(
+            "properties", ()
+        )
+        self._check: Check | None = None
+
+    @property
+    def check(self) -> Check:
+        """
+        The check of arguments, compiled on first use.
+
+        Raises:
+            PackDefinitionError: The handler's ``input_schema`` is no JSON Schema.
+        """
+        if self._check is None:
+            try:
+                self._check = compile_check(self.definition.input_schema)
+            except ValueError as exc:
+                # The first line names the fault; the rest is a dump of the schema.
+                problem = f"input_schema: {str(exc).splitlines()[0]}"
+                raise PackDefinitionError(
+                    self.pack, problem, handler=self.verb
+                ) from exc
+        return self._check
+
+    def windows(self, caller: str | None) -> tuple[Window, ...]:
+        """Return the windows of time that limit *caller*'s calls."""
+        rate = self.definition.rate_limit_per_min
+        return () if rate is None else (per_minute(self.tool_id, caller, rate),)
+
+
+class Core(msgspec.Struct, frozen=True, kw_only=True):
+    """What every call of one registry shares; immutable but for the limiter's counts."""
+
+    tools: Mapping[str, Tool]
+    by_id: Mapping[str, Tool]
+    gate: Gate
+    gate_impl: str
+    gate_on_error: Literal["deny", "allow"]
+    namespace: Namespace
+    store: EventStore | None
+    store_calls: bool
+    sinks: tuple[AuditSink, ...]
+    authority: Authority
+    hook: DispatchHook | None
+    clock: Clock
+    limiter: Limiter
+    policy: str | None
+
+
+def find_tool(core: Core, name: str) -> Tool | None:
+    """Return the public tool that *name*, a verb or a tool id, names."""
+    return core.tools.get(name) or core.by_id.get(name)
+
+
+def require_tool(core: Core, name: str) -> Tool:
+    """
+    Return the public tool that *name* names.
+
+    Raises:
+        ToolNotFoundError: There is none.
+    """
+    tool = find_tool(core, name)
+    if tool is None:
+        raise not_found(core, name)
+    return tool
+
+
+def not_found(core: Core, name: str) -> ToolNotFoundError:
+    """Return the error for *name*, with at most three names that are near."""
+    import difflib
+
+    shown = [v for v, tool in core.tools.items() if not tool.definition.hidden]
+    verb = name.rpartition(":")[2].lower()
+    near = [v for v in shown if verb in v.split(".")]
+    near += difflib.get_close_matches(verb, shown, n=3, cutoff=0.6)
+    return ToolNotFoundError(name, list(dict.fromkeys(near))[:3], shown)
