@@ -94,7 +94,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             outcome=_GATE_OUTCOMES[audit_event.decision],
             call_id=call_id,
             created_at_us=parse_rfc3339(audit_event.timestamp),
-            payload=msgspec.to_builtins(audit_event),
+            payload=_plain(audit_event),
             caller_id=caller_id,
             details=details,
         )
@@ -118,11 +118,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             outcome=call_event.outcome.kind,
             call_id=call_event.call_id,
             created_at_us=parse_rfc3339(call_event.ts),
-            payload=msgspec.to_builtins(call_event),
+            payload=_plain(call_event),
             caller_id=call_event.caller_id,
             duration_ms=call_event.duration_ms,
             details=details,
         )
+
+
+def _plain(record: AuditEvent | CallEvent) -> dict[str, Any]:
+    """Return *record* as JSON data: lists and not tuples, as it is read back."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    return data
 
 
 _GATE_OUTCOMES = {"allow": "success", "deny": "denied", "gate_unavailable": "error"}
@@ -208,15 +214,15 @@ class EventStore(Protocol):
     def append_events(self, events: Sequence[Event]) -> BatchWriteSummary:
         """Store *events*, all or none. Raises like `append_event`."""
 
-    def get_event(self, event_id: str, /) -> Event | None:
+    def get_event(self, event_id: str) -> Event | None:
         """Return the event with that id, or None."""
 
     def query_events(
-        self, filter: EventFilter = ..., page: PageRequest = ..., /
+        self, filter: EventFilter = ..., page: PageRequest = ...
     ) -> Page:
         """Return the events that match, newest first by sequence."""
 
-    def count_events(self, filter: EventFilter = ..., /) -> int:
+    def count_events(self, filter: EventFilter = ...) -> int:
         """Return how many events match."""
 
     def __enter__(self) -> Self:

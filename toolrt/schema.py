@@ -65,7 +65,7 @@ def _put(error: Any) -> list[ArgFault]:
             for key in kind["unexpected"]
         ]
     words = _RULES.get(name, "must satisfy " + name + " {value}")
-    value = kind.get("value")
+    value = error.kind.value
     if name == "type":
         value = " or ".join(kind["types"])
     elif name == "enum":
@@ -109,7 +109,7 @@ def with_defaults(schema: Schema, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return *args* with the defaults of *schema*'s top-level properties filled in."""
     filled = dict(args)
     for name, spec in schema.get("properties", {}).items():
-        if name not in filled and "default" in spec:
+        if name not in filled and isinstance(spec, dict) and "default" in spec:
             filled[name] = spec["default"]
     return filled
 
@@ -124,7 +124,8 @@ def signature(verb: str, schema: Schema) -> str:
     """
     required = schema.get("required", ())
     parts = []
-    for name, spec in schema.get("properties", {}).items():
+    for name, stated in schema.get("properties", {}).items():
+        spec = stated if isinstance(stated, dict) else {}  # JSON Schema allows true
         part = f"{name}: {_type_name(spec)}"
         if "default" in spec:
             part += f" = {_shown(spec['default'])}"
@@ -134,9 +135,7 @@ def signature(verb: str, schema: Schema) -> str:
     return f"{verb}({', '.join(parts)})"
 
 
-def _type_name(spec: Any) -> str:
-    if not isinstance(spec, dict):
-        return "any"
+def _type_name(spec: Schema) -> str:
     if "enum" in spec:
         return "|".join(_shown(option) for option in spec["enum"])
     kind = spec.get("type", "any")

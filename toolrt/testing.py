@@ -104,11 +104,12 @@ class MemoryEventStore:
         return next((e for e in self._events if e.id == event_id), None)
 
     def query_events(
-        self, filter: EventFilter | None = None, page: PageRequest | None = None
+        self,
+        filter: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        page: PageRequest = PageRequest(),  # noqa: B008 - immutable
     ) -> Page:
         """Return the events that match, newest first; see `toolrt.EventStore`."""
-        chosen, page = filter or EventFilter(), page or PageRequest()
-        found = [e for e in self._events if _matches(chosen, e)]
+        found = [e for e in self._events if _matches(filter, e)]
         total = len(found)
         if page.after_seq is not None:
             after = page.after_seq
@@ -120,7 +121,10 @@ class MemoryEventStore:
         found.reverse()
         return Page(tuple(found[page.offset : page.offset + page.limit]), total)
 
-    def count_events(self, filter: EventFilter | None = None) -> int:
+    def count_events(
+        self,
+        filter: EventFilter = EventFilter(),  # noqa: B008 - immutable
+    ) -> int:
         """Return how many events match."""
         return self.query_events(filter).total
 

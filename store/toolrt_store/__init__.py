@@ -1,0 +1,45 @@
+"""The SQLite event store of toolrt: durable, append-only, shared by processes."""
+
+from toolrt_store.attempts import (
+    ATTEMPT_FIELDS,
+    Attempt,
+    AttemptFilter,
+    Term,
+)
+from toolrt_store.errors import (
+    ForeignStoreError,
+    IdentityConflictError,
+    StoreError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreTooNewError,
+    StoreUnavailableError,
+    UnstorableEventError,
+)
+from toolrt_store.schema import SCHEMA_VERSION
+from toolrt_store.sink import StoreSink
+from toolrt_store.sqlite import SQLITE_VERSION
+from toolrt_store.store import VALUE_FIELDS, SqliteEventStore
+from toolrt_store.usage import Coverage, SourceUsage
+
+__all__ = [
+    "ATTEMPT_FIELDS",
+    "SCHEMA_VERSION",
+    "SQLITE_VERSION",
+    "VALUE_FIELDS",
+    "Attempt",
+    "AttemptFilter",
+    "Coverage",
+    "ForeignStoreError",
+    "IdentityConflictError",
+    "SourceUsage",
+    "SqliteEventStore",
+    "StoreError",
+    "StoreLockedError",
+    "StoreMissingError",
+    "StoreSink",
+    "StoreTooNewError",
+    "StoreUnavailableError",
+    "Term",
+    "UnstorableEventError",
+]

@@ -1,0 +1,53 @@
+# `make demo` shows the main job; `make test` is what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+# Work trees are not always writable by whoever set this; here bytecode is wanted.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test lint types bench startup completions clean
+
+help:
+	@echo "make demo         set up .venv and run the main job on real input"
+	@echo "make test         lint, types, layers and the whole test suite"
+	@echo "make bench        dispatch and store benchmarks, with the cheapest equivalents"
+	@echo "make startup      whole-process start-up, against python -c pass"
+	@echo "make completions  write the shell completions again"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/ready: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+demo: .venv/installed
+	examples/quickstart/demo.sh
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --config pyproject.toml
+
+types: .venv/ready
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+bench: .venv/ready
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,mean,ops,rounds
+
+startup: .venv/ready
+	$(BIN)/python benchmarks/startup.py
+
+completions: .venv/installed
+	$(BIN)/python -m toolrt_cli.completion completions
+
+clean:
+	rm -rf .venv dist build .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,161 @@
+"""
+Sets of grants, content-addressed: one row for each set, each grant with its source.
+
+An event that came without details tells of its grants in wire form only: which
+mechanism, and for old schemas not even that. It is kept as what it is; nothing is made
+up for it.
+"""
+
+# ruff: noqa: S608 - SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from toolrt.audit.call_event import StringAllowList, UcanChain
+from toolrt.capability import AllowRule, ChainLink, Grant
+from toolrt_store import sqlite
+from toolrt_store.dictionary import Dictionary, Memo
+
+#: Where a grant came from; None where the event does not say.
+Source: TypeAlias = AllowRule | ChainLink | StringAllowList | UcanChain | None
+
+
+class StatedGrant(msgspec.Struct, frozen=True):
+    """A grant of an event that came without details."""
+
+    capability: str
+    source: Source
+
+
+Grants: TypeAlias = tuple[Grant | StatedGrant, ...]
+
+_RULE, _CHAIN, _ALLOW_LIST, _UCAN, _UNSTATED = range(5)
+
+#: What `GrantSets.source` takes, of ``grant_sources AS s``.
+SOURCE_COLUMNS: Final = (
+    's.kind, s.pattern, s.file, s."line", s."column", s.config, s.issuer, s.depth,'
+    " s.digest"
+)
+_INSERT_SOURCE: Final = """
+INSERT INTO grant_sources
+  (content, kind, pattern, file, "line", "column", config, issuer, depth, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SELECT_GRANTS: Final = f"""
+SELECT g.capability, {SOURCE_COLUMNS}
+FROM grants AS g JOIN grant_sources AS s ON s.id = g.source
+WHERE g.grant_set = ? ORDER BY g.position
+"""
+
+
+class GrantSets:
+    """
+    The grant sets of one connection. Used under the store's mutex only.
+
+    ``numbers`` gives the number of a set and makes its rows if there are none;
+    ``sets`` gives the grants of a number.
+    """
+
+    def __init__(self, connection: sqlite.Connection, dictionary: Dictionary) -> None:
+        self._connection = connection
+        self._dictionary = dictionary
+        self._rows = dictionary.rows
+        self.numbers: Memo[Grants, int] = Memo(self._number)
+        self.sets: Memo[int, Grants] = Memo(self._grants)
+
+    def forget(self) -> None:
+        """Forget what the transaction made: it was rolled back."""
+        self.numbers.clear()
+        self.sets.clear()
+
+    def source(self, kind: int, *columns: int | None) -> Source:
+        """Return the source that SOURCE_COLUMNS describe."""
+        text = self._dictionary.text_of
+        pattern, file, line, column, config, issuer, depth, digest = columns
+        if kind == _RULE:
+            return AllowRule(
+                pattern=text(pattern) or "",
+                file=text(file),
+                line=line,
+                column=column,
+                config=text(config),
+            )
+        if kind == _CHAIN:
+            return ChainLink(
+                issuer=text(issuer) or "", depth=depth or 0, digest=text(digest) or ""
+            )
+        if kind == _UCAN:
+            return UcanChain(text(issuer) or "", depth or 0)
+        return StringAllowList() if kind == _ALLOW_LIST else None
+
+    def _number(self, grants: Grants) -> int:
+        digest = _digest([(one.capability, one.source) for one in grants])
+        found = self._rows.find("SELECT id FROM grant_sets WHERE digest = ?", digest)
+        if found is not None:
+            return found
+        number = self._rows.insert("INSERT INTO grant_sets (digest) VALUES (?)", digest)
+        self._connection.executemany(
+            "INSERT INTO grants VALUES (?, ?, ?, ?)",
+            [
+                (
+                    number,
+                    position,
+                    self._dictionary.names[one.capability],
+                    self._source_number(one.source),
+                )
+                for position, one in enumerate(grants)
+            ],
+        )
+        return number
+
+    def _grants(self, number: int) -> Grants:
+        rows = self._connection.execute(_SELECT_GRANTS, (number,)).fetchall()
+        return tuple(
+            _grant(self._dictionary.texts[capability], self.source(*columns))
+            for capability, *columns in rows
+        )
+
+    def _source_number(self, source: Source) -> int:
+        content = _digest(source)[:16]
+        sql = "SELECT id FROM grant_sources WHERE content = ?"
+        found = self._rows.find(sql, content)
+        if found is not None:
+            return found
+        return self._rows.insert(_INSERT_SOURCE, content, *self._columns(source))
+
+    def _columns(self, source: Source) -> tuple[int | None, ...]:
+        name = self._dictionary.number_of
+        if isinstance(source, AllowRule):
+            place = (name(source.file), source.line, source.column)
+            rest = (name(source.config), None, None, None)
+            return (_RULE, name(source.pattern), *place, *rest)
+        if isinstance(source, ChainLink):
+            link = (name(source.issuer), source.depth, name(source.digest))
+            return (_CHAIN, *_NO_RULE, *link)
+        if isinstance(source, UcanChain):
+            return (_UCAN, *_NO_RULE, name(source.issuer_did), source.chain_depth, None)
+        kind = _UNSTATED if source is None else _ALLOW_LIST
+        return (kind, *_NO_RULE, None, None, None)
+
+
+_NO_RULE: Final = (None,) * 5
+
+
+def _grant(capability: str, source: Source) -> Grant | StatedGrant:
+    if isinstance(source, AllowRule | ChainLink):
+        return Grant(capability, source)
+    return StatedGrant(capability, source)
+
+
+def granted(grants: Iterable[Grant | StatedGrant]) -> tuple[str, ...]:
+    """Return the capabilities of *grants*, each once, in their order."""
+    return tuple(dict.fromkeys(one.capability for one in grants))
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(value)).digest()

@@ -1,0 +1,100 @@
+"""
+From an EventFilter to SQL over ``events AS e``. Pure functions; no text enters the SQL.
+"""
+
+# ruff: noqa: S608 - SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from toolrt.event import EventFilter
+from toolrt_store.call_id import encode_id
+from toolrt_store.rows import CALL, GATE, KIND_NUMBERS, SYSTEM
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """A boolean SQL expression and the values of its placeholders."""
+
+    sql: str
+    values: tuple[object, ...] = ()
+
+
+_NAMES: Final = "SELECT id FROM names WHERE text IN"
+
+
+def all_of(conditions: Iterable[Condition]) -> Condition:
+    """Return the condition that all *conditions* hold."""
+    found = tuple(conditions)
+    sql = " AND ".join(one.sql for one in found) or "TRUE"
+    return Condition(sql, tuple(value for one in found for value in one.values))
+
+
+def any_of(conditions: Iterable[Condition]) -> Condition:
+    """Return the condition that one of *conditions* holds."""
+    found = tuple(conditions)
+    sql = " OR ".join(one.sql for one in found) or "FALSE"
+    return Condition(f"({sql})", tuple(value for one in found for value in one.values))
+
+
+def where(filter: EventFilter) -> Condition:
+    """Return the condition of *filter*."""
+    return all_of(_conditions(filter))
+
+
+def _conditions(filter: EventFilter) -> Iterator[Condition]:
+    if filter.ids:
+        yield any_of(id_condition(one) for one in filter.ids)
+    if filter.kinds:
+        yield _in("e.kind", [KIND_NUMBERS[kind] for kind in filter.kinds])
+    if filter.call_ids:
+        yield _in("e.call_id", [encode_id(one) for one in filter.call_ids])
+    for column, texts in (
+        ("verb", filter.verbs),
+        ("tool", filter.tools),
+        ("caller", filter.callers),
+        ("actor", filter.actors),
+        ("namespace", filter.namespaces),
+        ("outcome", filter.outcomes),
+    ):
+        if texts:
+            marks = _marks(texts)
+            yield Condition(f"e.{column} IN ({_NAMES} {marks})", texts)
+    if filter.capabilities:
+        marks = _marks(filter.capabilities)
+        sets = f"SELECT grant_set FROM grants WHERE capability IN ({_NAMES} {marks})"
+        yield Condition(f"e.grant_set IN ({sets})", filter.capabilities)
+    yield from _bounds(filter)
+
+
+def _bounds(filter: EventFilter) -> Iterator[Condition]:
+    if filter.after is not None:
+        yield Condition("e.at_us > ?", (filter.after,))
+    if filter.before is not None:
+        yield Condition("e.at_us < ?", (filter.before,))
+    if filter.min_duration_ms is not None:
+        yield Condition("e.duration_ms >= ?", (filter.min_duration_ms,))
+
+
+def id_condition(event_id: str) -> Condition:
+    """Return the condition that an event has that id; false for what is no id."""
+    head, _, tail = event_id.rpartition("/")
+    if tail in ("gate", "call"):
+        values = (encode_id(head), GATE if tail == "gate" else CALL)
+        return Condition("(e.call_id = ? AND e.kind = ?)", values)
+    # 18 digits fit into SQLite's integers.
+    if head == "system" and tail.isascii() and tail.isdigit() and len(tail) <= 18:  # noqa: PLR2004
+        return Condition("(e.seq = ? AND e.kind = ?)", (int(tail), SYSTEM))
+    return Condition("FALSE")
+
+
+def _in(column: str, values: Iterable[object]) -> Condition:
+    found = tuple(values)
+    return Condition(f"{column} IN {_marks(found)}", found)
+
+
+def _marks(values: Iterable[object]) -> str:
+    return f"({', '.join('?' for _ in values)})"

@@ -1,0 +1,394 @@
+"""
+`SqliteEventStore`: the embedded event store of toolrt.
+
+One SQLite connection behind one mutex. Writers of all processes queue on one lock file;
+readers never do.
+"""
+
+# ruff: noqa: PTH100, S608 - no pathlib at start-up; SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+from toolrt.clock import new_ulid
+from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
+from toolrt_store import attempts, database, errors, query, rows, sqlite, usage
+from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
+from toolrt_store.dictionary import Dictionary
+from toolrt_store.follow import follow
+from toolrt_store.grant_sets import GrantSets
+from toolrt_store.liveness import Liveness
+from toolrt_store.query import Condition
+from toolrt_store.sink import StoreSink
+from toolrt_store.usage import Coverage, SourceUsage
+from toolrt_store.writer import Writer
+
+DEFAULT_LOCK_TIMEOUT_S: Final = 10.0
+_CLOSE_TIMEOUT_S: Final = 2.0
+_FOLLOW_BATCH: Final = 500
+_MOST_PREFIX_MATCHES: Final = 20
+_ALL_EVENTS: Final = EventFilter()
+_FIRST_PAGE: Final = PageRequest()
+_ALL_ATTEMPTS: Final = AttemptFilter()
+#: The fields that `SqliteEventStore.values` lists.
+VALUE_FIELDS: Final = ("actor", "caller", "capability", "namespace", "outcome", "tool")
+
+
+class SqliteEventStore:
+    """
+    An event store in one SQLite file, shared by any number of processes.
+
+    Made by `open`. Safe to share between threads, not across a fork; `close` is
+    idempotent. Every failure is a `StoreError`.
+
+    ``path`` is the absolute path of the database; ``store_id`` 16 random bytes made with
+    it; ``args_key`` its key for digests of arguments; ``process`` the ULID by which it
+    knows this process.
+    """
+
+    def __init__(
+        self, path: str, connection: sqlite.Connection, *, now_us: int
+    ) -> None:
+        self.path = path
+        self.process = new_ulid(now_us)
+        self._started_us = now_us
+        self._connection = connection
+        self._mutex = threading.Lock()
+        self._dictionary = Dictionary(connection)
+        self._sets = GrantSets(connection, self._dictionary)
+        self._liveness = Liveness(path)
+        self._writer: Writer | None = None
+        self._lock_timeout_s = DEFAULT_LOCK_TIMEOUT_S
+        self._is_closed = False
+        facts = dict(connection.execute("SELECT key, value FROM store").fetchall())
+        self.store_id: bytes = facts["id"]
+        self.args_key: bytes = facts["args_key"]
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        durability: database.Durability = "full",
+        read_only: bool = False,
+        lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+    ) -> Self:
+        """
+        Return the store at *path*; one is made if there is none, unless *read_only*.
+
+        Args:
+            durability: ``full`` syncs each commit; ``normal`` may lose the last commits
+                to a power failure, never to a crash of the process.
+
+            lock_timeout_s: How long to wait for other writers, here and in appends.
+
+        Raises:
+            StoreMissingError: It is missing and *read_only*.
+            StoreUnavailableError: It cannot be opened or made.
+            StoreLockedError: Another process kept the lock past the deadline.
+            StoreTooNewError: A later toolrt wrote it.
+            ForeignStoreError: Something else stands there, or its schema was changed.
+            ValueError: *durability* is neither.
+        """
+        full_path = os.path.abspath(os.fspath(path))
+        now_us = time.time_ns() // 1000
+        if read_only:
+            return cls._over(full_path, database.open_reader(full_path), now_us)
+        if durability not in ("full", "normal"):
+            raise ValueError(f"durability is full or normal, not {durability!r}")
+        lock = database.lock_for(full_path)
+        try:
+            with lock.hold(lock_timeout_s):
+                connection = database.open_writer(
+                    full_path, lock, durability=durability, now_us=now_us
+                )
+                store = cls._over(full_path, connection, now_us)
+        except BaseException:
+            lock.close()
+            raise
+        store._lock_timeout_s = lock_timeout_s
+        store._writer = Writer(
+            full_path, connection, store._dictionary, store._sets, lock
+        )
+        return store
+
+    @classmethod
+    def _over(cls, path: str, connection: sqlite.Connection, now_us: int) -> Self:
+        try:
+            return cls(path, connection, now_us=now_us)
+        except sqlite.Error as error:
+            connection.close()
+            raise _translated(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; what was appended is stored already."""
+        with self._mutex:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._liveness.close()
+            if self._writer is None:
+                self._connection.close()
+            else:
+                self._writer.close(min(self._lock_timeout_s, _CLOSE_TIMEOUT_S))
+
+    def append_event(self, event: Event) -> Event:
+        """
+        Store *event* durably and return it with its ``seq``.
+
+        Raises:
+            IdentityConflictError: An event with its id is stored already.
+            UnstorableEventError: It holds what cannot be kept, such as a name with NUL.
+            StoreError: It could not be stored; nothing was.
+        """
+        return self._append((event,))[0]
+
+    def append_events(self, events: Sequence[Event]) -> BatchWriteSummary:
+        """Store *events* in one commit, all or none. Raises like `append_event`."""
+        if events:
+            self._append(events)
+        return BatchWriteSummary(attempted=len(events), affected=len(events))
+
+    def get_event(self, event_id: str) -> Event | None:
+        """Return the event with that id, or None."""
+        with self._reading():
+            found = self._events(query.id_condition(event_id), "LIMIT 1")
+        return found[0] if found else None
+
+    def query_events(
+        self, filter: EventFilter = _ALL_EVENTS, page: PageRequest = _FIRST_PAGE
+    ) -> Page:
+        """
+        Return the events that match, newest first by sequence.
+
+        Raises:
+            ValueError: *page* has an offset and a keyset bound.
+        """
+        condition = query.where(filter)
+        bounded, order = _paged(condition, page)
+        with self._reading():
+            items = self._events(bounded, order, page.limit, page.offset)
+            total = self._count(f"FROM events AS e WHERE {condition.sql}", condition)
+        if page.after_seq is not None:
+            items.reverse()
+        return Page(tuple(items), total)
+
+    def count_events(self, filter: EventFilter = _ALL_EVENTS) -> int:
+        """Return how many events match."""
+        condition = query.where(filter)
+        with self._reading():
+            return self._count(f"FROM events AS e WHERE {condition.sql}", condition)
+
+    def follow(
+        self,
+        after_seq: int = 0,
+        *,
+        poll_s: float = 0.1,
+        stop: Callable[[], bool] | None = None,
+    ) -> Iterator[Event]:
+        """
+        Yield the events above *after_seq* as any process commits them.
+
+        In order, without gap or duplicate. Looks every *poll_s* seconds when there is
+        nothing new, and ends once *stop* returns true.
+        """
+        return follow(self._read_after, after_seq, poll_s=poll_s, stop=stop)
+
+    def sink(self) -> StoreSink:
+        """Return the sink that stores CallEvents here."""
+        return StoreSink(self)
+
+    def query_attempts(
+        self,
+        filter: AttemptFilter = _ALL_ATTEMPTS,
+        *,
+        limit: int | None = None,
+        order: Order = "newest",
+        after_seq: int | None = None,
+    ) -> list[Attempt]:
+        """
+        Return the attempts that match, by the sequence of their first event.
+
+        Args:
+            limit: At most so many; None for all.
+
+            order: ``newest`` or ``oldest`` first.
+
+            after_seq: Only attempts with an event above it, so also those that were
+                seen before and have ended since.
+
+        Raises:
+            InvalidInputError: The filter names no field, or a value does not fit it.
+        """
+        direction = "ASC" if order == "oldest" else "DESC"
+        with self._reading_attempts() as live:
+            condition = attempts.where(filter, live)
+            if after_seq is not None:
+                condition = query.all_of([_changed_since(after_seq), condition])
+            return self._attempts(
+                condition, live, f"ORDER BY e.seq {direction} LIMIT ?", limit
+            )
+
+    def count_attempts(self, filter: AttemptFilter = _ALL_ATTEMPTS) -> int:
+        """Return how many attempts match. Raises like `query_attempts`."""
+        with self._reading_attempts() as live:
+            condition = attempts.where(filter, live)
+            return self._count(
+                f"{attempts.FROM_ATTEMPTS} AND {condition.sql}", condition
+            )
+
+    def get_attempt(self, call_id_or_prefix: str) -> list[Attempt]:
+        """
+        Return the attempt with that call id; else those whose id begins so.
+
+        At most 20, newest first.
+        """
+        order = "ORDER BY e.seq DESC LIMIT ?"
+        with self._reading_attempts() as live:
+            exact = attempts.id_exactly(call_id_or_prefix)
+            found = self._attempts(exact, live, order, 1)
+            if found:
+                return found
+            prefix = attempts.id_prefix(call_id_or_prefix)
+            return self._attempts(prefix, live, order, _MOST_PREFIX_MATCHES)
+
+    def usage(self, caller: str, capability: str) -> tuple[SourceUsage, ...]:
+        """Return how calls of *caller* were granted *capability*, for each source."""
+        with self._reading():
+            return usage.read_usage(self._connection, self._sets, caller, capability)
+
+    def values(self, field: str) -> list[tuple[str, int]]:
+        """
+        Return the values of *field* with the number of attempts, most frequent first.
+
+        Raises:
+            ValueError: *field* is not one of VALUE_FIELDS.
+        """
+        if field not in VALUE_FIELDS:
+            raise ValueError(f"values of {', '.join(VALUE_FIELDS)}, not of {field!r}")
+        with self._reading_attempts() as live:
+            sql = attempts.values_sql(field, live)
+            counted = self._connection.execute(sql).fetchall()
+            named = [(self._dictionary.texts[number], n) for number, n in counted]
+        return sorted(named, key=lambda one: (-one[1], one[0]))
+
+    def knows_caller(self, caller: str) -> bool:
+        """Return whether some event is of *caller*."""
+        condition = query.where(EventFilter(callers=(caller,)))
+        sql = f"SELECT EXISTS (SELECT 1 FROM events AS e WHERE {condition.sql})"
+        with self._reading():
+            return bool(self._connection.execute(sql, condition.values).fetchone()[0])
+
+    def coverage(self) -> Coverage:
+        """Return how much the store holds and from when to when."""
+        with self._reading():
+            return usage.read_coverage(self._connection)
+
+    def _append(self, events: Sequence[Event]) -> list[Event]:
+        with self._mutex:
+            self._require_open()
+            if self._writer is None:
+                raise errors.StoreUnavailableError(self.path, "opened read-only")
+            return self._writer.append(
+                events,
+                process=self.process,
+                started_us=self._started_us,
+                lock_timeout_s=self._lock_timeout_s,
+            )
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise errors.StoreUnavailableError(self.path, "the store is closed")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold the mutex and one snapshot of the database."""
+        with self._mutex:
+            self._require_open()
+            with self._snapshot():
+                yield
+
+    @contextmanager
+    def _reading_attempts(self) -> Iterator[LiveProcesses]:
+        with self._mutex:
+            self._require_open()
+            # Asked before the snapshot: who is dead by then can add nothing to it.
+            live = self._live_processes()
+            with self._snapshot():
+                yield live
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+        except sqlite.Error as error:
+            raise _translated(self.path, error) from error
+
+    def _live_processes(self) -> LiveProcesses:
+        try:
+            sql = "SELECT coalesce(max(id), 0) FROM processes"
+            newest = self._connection.execute(sql).fetchone()[0]
+        except sqlite.Error as error:
+            raise _translated(self.path, error) from error
+        return LiveProcesses(self._liveness.live_slots(), newest)
+
+    def _events(self, condition: Condition, tail: str, *values: int) -> list[Event]:
+        sql = f"SELECT {rows.COLUMNS} FROM events AS e WHERE {condition.sql} {tail}"
+        found = self._connection.execute(sql, (*condition.values, *values)).fetchall()
+        return [rows.decode(row, self._dictionary, self._sets) for row in found]
+
+    def _read_after(self, seq: int) -> list[Event]:
+        condition = Condition("e.seq > ?", (seq,))
+        with self._reading():
+            return self._events(condition, "ORDER BY e.seq LIMIT ?", _FOLLOW_BATCH)
+
+    def _attempts(
+        self, condition: Condition, live: LiveProcesses, tail: str, limit: int | None
+    ) -> list[Attempt]:
+        sql = f"{attempts.select_attempts(live)} AND {condition.sql} {tail}"
+        # SQLite takes a negative limit for none.
+        values: tuple[Any, ...] = (*condition.values, -1 if limit is None else limit)
+        found = self._connection.execute(sql, values).fetchall()
+        return [attempts.read_attempt(row, self._dictionary) for row in found]
+
+    def _count(self, source: str, condition: Condition) -> int:
+        cursor = self._connection.execute(f"SELECT count(*) {source}", condition.values)
+        count: int = cursor.fetchone()[0]
+        return count
+
+
+def _translated(path: str, error: sqlite.Error) -> errors.StoreError:
+    return errors.from_sqlite(path, error, waited_s=database.BUSY_TIMEOUT_S)
+
+
+def _paged(condition: Condition, page: PageRequest) -> tuple[Condition, str]:
+    bounds = [condition]
+    if page.after_seq is not None:
+        bounds.append(Condition("e.seq > ?", (page.after_seq,)))
+    if page.before_seq is not None:
+        bounds.append(Condition("e.seq < ?", (page.before_seq,)))
+    if len(bounds) > 1 and page.offset:
+        raise ValueError("a keyset page has no offset")
+    direction = "ASC" if page.after_seq is not None else "DESC"
+    return query.all_of(bounds), f"ORDER BY e.seq {direction} LIMIT ? OFFSET ?"
+
+
+def _changed_since(seq: int) -> Condition:
+    sql = "e.call_id IN (SELECT call_id FROM events WHERE seq > ?)"
+    return Condition(sql, (seq,))

@@ -1,0 +1,85 @@
+"""What the record says about grants, callers and itself."""
+
+# ruff: noqa: S608 - SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from toolrt.audit.call_event import StringAllowList, UcanChain
+from toolrt.capability import AllowRule, ChainLink
+from toolrt_store import sqlite
+from toolrt_store.grant_sets import SOURCE_COLUMNS, GrantSets, Source
+from toolrt_store.rows import CALL
+
+
+class SourceUsage(msgspec.Struct, frozen=True):
+    """
+    How often one source of a grant was used: calls, and the first and last of them.
+
+    Times are Unix microseconds.
+    """
+
+    source: AllowRule | ChainLink
+    calls: int
+    first_us: int
+    last_us: int
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """
+    How much the store holds: events, and the times of the first and the last stored.
+
+    Times are Unix microseconds, None for an empty store.
+    """
+
+    events: int
+    first_us: int | None
+    last_us: int | None
+
+
+_USAGE: Final = f"""
+SELECT count(DISTINCT e.seq), min(e.at_us), max(e.at_us), {SOURCE_COLUMNS}
+FROM events AS e
+JOIN grants AS g ON g.grant_set = e.grant_set
+JOIN grant_sources AS s ON s.id = g.source
+WHERE e.caller = (SELECT id FROM names WHERE text = ?) AND e.kind = {CALL}
+  AND g.capability = (SELECT id FROM names WHERE text = ?)
+GROUP BY s.id ORDER BY min(e.seq)
+"""
+_COVERAGE: Final = """
+SELECT
+  coalesce((SELECT max(seq) - min(seq) + 1 FROM events), 0),
+  (SELECT at_us FROM events ORDER BY seq LIMIT 1),
+  (SELECT at_us FROM events ORDER BY seq DESC LIMIT 1)
+"""
+
+
+def read_usage(
+    connection: sqlite.Connection, sets: GrantSets, caller: str, capability: str
+) -> tuple[SourceUsage, ...]:
+    """Return the use of each source, in the order of first use."""
+    found = []
+    for row in connection.execute(_USAGE, (caller, capability)).fetchall():
+        calls, first_us, last_us, *columns = row
+        source = _as_told(sets.source(*columns), capability)
+        if source is not None:
+            found.append(SourceUsage(source, calls, first_us, last_us))
+    return tuple(found)
+
+
+def _as_told(source: Source, capability: str) -> AllowRule | ChainLink | None:
+    # Events without details name the mechanism only.
+    if isinstance(source, StringAllowList):
+        return AllowRule(pattern=capability)
+    if isinstance(source, UcanChain):
+        return ChainLink(issuer=source.issuer_did, depth=source.chain_depth, digest="")
+    return source
+
+
+def read_coverage(connection: sqlite.Connection) -> Coverage:
+    """Return the coverage. The sequence has no gaps, so its ends tell the count."""
+    row: Any = connection.execute(_COVERAGE).fetchone()
+    return Coverage(*row)

@@ -1,0 +1,211 @@
+"""The way in: help, usage, config faults, trust, help topics."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolrt_cli.exit_codes import MEANINGS, Exit
+from toolrt_cli.version import VERSION
+
+from .conftest import Cli
+
+WriteConfig = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_the_version_is_printed(cli: Cli, word: str) -> None:
+    """One line with the name."""
+    assert cli(word).out == f"toolrt {VERSION}\n"
+
+
+def test_the_version_is_the_distributions() -> None:
+    """The cheap constant and the packaging metadata are one version."""
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+
+    assert f'\nversion = "{VERSION}"\n' in pyproject.read_text()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["pack", "-h"]])
+def test_help_is_on_stdout(cli: Cli, words: list[str]) -> None:
+    """Asked for, help is data."""
+    ran = cli(*words)
+
+    assert ran.code == 0
+    assert "Usage: toolrt" in ran.out
+
+
+@pytest.mark.parametrize("words", [[], ["pack"], ["audit"], ["provenance"]])
+def test_a_group_alone_shows_its_help_and_is_a_usage_error(
+    cli: Cli, words: list[str]
+) -> None:
+    """Nothing was asked: the help is on stderr."""
+    ran = cli(*words)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "Commands:" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        pytest.param(["provenence"], "provenance", id="misspelt group"),
+        pytest.param(["audit", "quer"], "query", id="misspelt command"),
+        pytest.param(["echo.say"], "toolrt --help", id="a tool is no command"),
+        pytest.param(["pack", "list", "--wat"], "--wat", id="unknown option"),
+        pytest.param(["provenance", "explain", "a"], "CAPABILITY", id="missing word"),
+        pytest.param(["help", "nothing"], "exit-codes", id="unknown topic"),
+        pytest.param(["completion", "tcsh"], "zsh", id="unknown shell"),
+        pytest.param(["-o"], "needs a value", id="option without value"),
+    ],
+)
+def test_a_usage_error_says_what_would_be_right(
+    cli: Cli, words: list[str], hint: str
+) -> None:
+    """Exit 2 and a hint; no traceback."""
+    ran = cli(*words)
+
+    assert ran.code == 2
+    assert hint in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_usage_errors_are_json_in_json_mode(cli: Cli) -> None:
+    """One line on stderr, whatever went wrong."""
+    error = cli("pack", "lst", "-o", "json").error
+
+    assert error["code"] == "usage"
+    assert error["next"]
+
+
+def test_all_config_faults_at_once_with_their_places(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """File, line, column, snippet and suggestion of each; exit 5; nothing runs."""
+    path = config(
+        '[runtime]\npaks = ["std"]\n\n[gate]\nkind = "ruls"\n[callers.a]\ndid = 3\n'
+    )
+
+    ran = cli("run", "echo.say")
+
+    assert ran.code == 5
+    assert f"{path}:2:1" in ran.err
+    assert 'paks = ["std"]' in ran.err
+    assert "packs" in ran.err
+    assert f"{path}:5:8" in ran.err
+    assert f"{path}:7:7" in ran.err
+
+
+def test_config_faults_are_data_in_json_mode(cli: Cli, config: WriteConfig) -> None:
+    """The first fault's place is the source, all are in faults."""
+    path = config("[runtime]\npaks = 1\nnamespace = 2\n")
+
+    error = cli("pack", "list", "-o", "json").error
+
+    assert error["code"] == "config"
+    assert error["source"] == {"file": str(path), "line": 2, "column": 1}
+    assert [fault["line"] for fault in error["faults"]] == [2, 3]
+
+
+def test_a_found_config_must_be_trusted_once(cli: Cli, home: Path) -> None:
+    """A cloned repository cannot grant itself tools; an edit ends the trust."""
+    Path(".git").mkdir()
+    Path("sub").mkdir()
+    grant = '[callers.me]\ncapabilities = ["fs:read"]\n'
+    Path("toolrt.toml").write_text(grant)
+    Path("sub/file").write_text("text")
+    call = ("run", "fs.read", "path=sub/file", "--as", "me")
+
+    untrusted = cli(*call)
+    trusted = cli("config", "trust")
+    allowed = cli(*call)
+    Path("toolrt.toml").write_text(grant + "# edited\n")
+    edited = cli(*call)
+    named = cli("--config", "toolrt.toml", *call)
+
+    assert untrusted.code == 5
+    assert "toolrt config trust" in untrusted.err
+    assert trusted.code == 0
+    assert (allowed.code, allowed.out) == (0, "text")
+    assert edited.code == 5
+    assert named.code == 0
+
+
+def test_a_config_that_everyone_can_write_is_refused(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """Whoever can write the file could grant themselves anything."""
+    config("").chmod(0o666)
+
+    assert cli("run", "echo.say").code == 5
+
+
+def test_config_path_tells_which_and_why(
+    cli: Cli, config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, its origin and the state of trust."""
+    assert cli("config", "path", "--json").document["origin"] == "default"
+    path = config("")
+    assert cli("config", "path").out == f"{path}\n"
+    Path("toolrt.toml").write_text("")
+    found = cli("config", "path", "--json").document
+    assert (found["origin"], found["trust"]) == ("found", "unknown")
+    monkeypatch.setenv("TOOLRT_CONFIG", str(path))
+    assert cli("config", "path", "--json").document["origin"] == "environment"
+
+
+def test_config_validate_needs_no_trust(cli: Cli) -> None:
+    """A file can be checked before it is trusted."""
+    Path("toolrt.toml").write_text("[runtime]\n")
+    Path("bad.toml").write_text("[runtime\n")
+
+    assert "valid" in cli("config", "validate").out
+    assert cli("config", "validate", "bad.toml").code == 5
+    assert cli("config", "validate", "missing.toml").code == 5
+
+
+def test_there_may_be_nothing_to_trust(cli: Cli) -> None:
+    """Without a file there is a usage error, not a crash."""
+    assert cli("config", "trust").code == 2
+
+
+@pytest.mark.parametrize(
+    "topic", ["environment", "exit-codes", "filters", "options", "time"]
+)
+def test_every_topic_has_a_text(cli: Cli, topic: str) -> None:
+    """Topics are listed and shown."""
+    assert f"toolrt help {topic}\n" in cli("help").out
+    assert len(cli("help", topic).out.splitlines()) > 3
+
+
+def test_every_exit_code_has_a_meaning(cli: Cli) -> None:
+    """The table of codes is whole, and the help shows it."""
+    assert set(MEANINGS) == set(Exit)
+    shown = cli("help", "exit-codes").out
+    assert all(f"{code.value:>3}  " in shown for code in Exit)
+
+
+def test_the_names_that_tab_offers(cli: Cli, config: WriteConfig) -> None:
+    """One name a line; a broken config is silent in the middle of a line."""
+    config('[callers.alice]\ncapabilities = ["fs:read"]\n')
+
+    assert "fs.read" in cli("__complete", "tools").out.splitlines()
+    assert cli("__complete", "arguments", "fs.read").out == "path=\noffset=\nlimit=\n"
+    assert cli("__complete", "callers").out.splitlines()[0] == "alice"
+    assert cli("__complete", "packs").out == "std\n"
+    assert cli("__complete", "capabilities").out == "fs:read\n"
+    assert cli("__complete", "wat").code == 2
+    config("[broken")
+    assert cli("__complete", "tools") == cli("__complete", "packs")
+
+
+def test_the_store_may_lie_beside_the_config(cli: Cli, config: WriteConfig) -> None:
+    """Relative paths in a config are relative to that file."""
+    path = config('[store]\npath = "here.db"\n')
+
+    cli("run", "echo.say")
+
+    assert (path.parent / "here.db").exists()
+    assert cli("audit", "path").out == f"{path.parent / 'here.db'}\n"
+    assert os.listdir() == []

@@ -1,0 +1,254 @@
+"""The checks of a registry's build, and their order."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrt import (
+    CircularPackDependencyError,
+    EdgeEndpointRule,
+    EndpointKind,
+    HandlerDef,
+    InvalidInputError,
+    InvalidNamespaceError,
+    MissingPackDependenciesError,
+    MissingPackDependencyError,
+    Pack,
+    PackRedeclaredError,
+    Registry,
+    RegistryBuilder,
+    SchemaCollisionError,
+    SchemaPlan,
+    UnknownKindError,
+    VerbCollisionError,
+    Visibility,
+)
+
+
+def build(*packs: Pack, namespace: str = "local") -> Registry:
+    builder = RegistryBuilder().with_default_namespace(namespace)
+    for pack in packs:
+        builder.register(pack)
+    return builder.build()
+
+
+def pack(name: str, *requires: str, **declared: Any) -> Pack:
+    return Pack(name, requires=requires, **declared)
+
+
+def offering(name: str, *verbs: str, visibility: str = "verb") -> Pack:
+    made = Pack(name)
+    for verb in verbs:
+        definition = HandlerDef(name=verb, visibility=Visibility(visibility))
+        made.bind(definition, lambda _params, _ctx: None)
+    return made
+
+
+def test_the_second_pack_of_a_name_is_refused_with_both_indices() -> None:
+    """The first clash is named by its registration indices."""
+    with pytest.raises(PackRedeclaredError, match="twice, at 0 and 2") as caught:
+        build(pack("a"), pack("b"), pack("a"))
+
+    error = caught.value
+    assert (error.name, error.first_index, error.second_index) == ("a", 0, 2)
+
+
+def test_one_missing_dependency_has_its_own_error() -> None:
+    """One missing pack is one error with both names."""
+    with pytest.raises(MissingPackDependencyError, match="'a' requires 'x'") as caught:
+        build(pack("a", "x"))
+
+    assert (caught.value.from_pack, caught.value.requires) == ("a", "x")
+
+
+def test_all_missing_dependencies_are_reported_at_once() -> None:
+    """Several missing packs come in walk order."""
+    with pytest.raises(MissingPackDependenciesError, match="; ") as caught:
+        build(pack("a", "x", "y"), pack("b", "x"))
+
+    missing = [(one.from_pack, one.requires) for one in caught.value.missing]
+    assert missing == [("a", "x"), ("a", "y"), ("b", "x")]
+
+
+def test_what_a_pack_requires_is_loaded_before_it() -> None:
+    """[X requires A, A, B] loads A, B, X."""
+    assert build(pack("x", "a"), pack("a"), pack("b")).pack_names() == ("a", "b", "x")
+
+
+def test_independent_packs_keep_their_order() -> None:
+    """Registration order is load order where nothing else decides."""
+    assert build(pack("c"), pack("a"), pack("b")).pack_names() == ("c", "a", "b")
+
+
+def test_a_dependency_named_twice_is_harmless() -> None:
+    """Repeating a requirement changes nothing."""
+    assert build(pack("x", "a", "a"), pack("a")).pack_names() == ("a", "x")
+
+
+@pytest.mark.parametrize(
+    ("packs", "cycle"),
+    [
+        pytest.param([("a", "b"), ("b", "a")], ("a", "b", "a"), id="two"),
+        pytest.param([("a", "a")], ("a", "a"), id="itself"),
+        pytest.param(
+            [("x", "b"), ("b", "c"), ("c", "b")],
+            ("b", "c", "b"),
+            id="a dependent before the cycle is not its start",
+        ),
+        pytest.param(
+            [("a", "d", "b"), ("b", "a"), ("d",)],
+            ("a", "b", "a"),
+            id="a placed dependency is not on it",
+        ),
+        pytest.param(
+            [("a", "b"), ("b", "c"), ("c", "b", "a")],
+            ("a", "b", "c", "a"),
+            id="starts at the lowest index on a cycle",
+        ),
+    ],
+)
+def test_a_cycle_is_named_from_its_lowest_pack(
+    packs: list[tuple[str, ...]], cycle: tuple[str, ...]
+) -> None:
+    """The cycle is closed with its first name."""
+    with pytest.raises(CircularPackDependencyError, match=" -> ") as caught:
+        build(*(pack(*names) for names in packs))
+
+    assert caught.value.cycle == cycle
+
+
+def test_a_note_kind_has_one_owner() -> None:
+    """The message names the kind and both packs."""
+    with pytest.raises(InvalidInputError, match=r"'memo'.*'a'.*'b'"):
+        build(pack("a", note_kinds=["memo"]), pack("b", note_kinds=["memo"]))
+
+
+def test_entity_kinds_may_repeat() -> None:
+    """Two packs may share an entity kind; reads show it once."""
+    registry = build(
+        pack("a", entity_kinds=["person"]), pack("b", entity_kinds=["person", "team"])
+    )
+
+    assert registry.all_entity_kinds() == ("person", "team")
+
+
+def test_a_public_verb_has_one_owner() -> None:
+    """A collision names the verb and both packs, and what to do."""
+    with pytest.raises(VerbCollisionError, match="rename one") as caught:
+        build(offering("a", "x"), offering("b", "x"))
+
+    error = caught.value
+    assert (error.verb, error.first_pack, error.second_pack) == ("x", "a", "b")
+
+
+def test_a_verb_declared_twice_in_one_pack_collides() -> None:
+    """Both fields name the same pack then."""
+    with pytest.raises(VerbCollisionError) as caught:
+        build(offering("a", "x", "x"))
+
+    assert (caught.value.first_pack, caught.value.second_pack) == ("a", "a")
+
+
+def test_sub_handlers_never_collide() -> None:
+    """A sub-handler may carry another pack's public verb, also if loaded first."""
+    hidden = offering("a", "x", visibility="subhandler")
+
+    registry = build(hidden, offering("b", "x"))
+
+    assert registry.tool("x").tool_id == "b:x"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("CREATE TABLE memo (x)", "create table if not exists MEMO (y)"),
+        ('CREATE TABLE "memo" (x)', "CREATE TABLE [memo](y)"),
+        ("CREATE VIRTUAL TABLE memo USING fts5(x)", "CREATE TABLE main.`memo` (y)"),
+    ],
+)
+def test_a_table_has_one_owner(first: str, second: str) -> None:
+    """Names are compared as SQLite does, without case or quotes."""
+    one = pack("a", schema_plan=SchemaPlan("a", (first,)))
+    two = pack("b", schema_plan=SchemaPlan("b", ("CREATE INDEX i ON z(y)", second)))
+
+    with pytest.raises(SchemaCollisionError, match="'memo'") as caught:
+        build(one, two)
+
+    assert (caught.value.first_pack, caught.value.second_pack) == ("a", "b")
+
+
+def test_one_pack_may_name_its_table_twice() -> None:
+    """Idempotent statements of one pack are no collision."""
+    plan = SchemaPlan("a", ("CREATE TABLE IF NOT EXISTS t (x)",) * 2)
+
+    assert build(pack("a", schema_plan=plan)).all_schema_plans() == (plan,)
+
+
+def test_an_edge_rule_with_an_unknown_kind_is_refused() -> None:
+    """A note kind is no entity kind."""
+    rule = EdgeEndpointRule(
+        "annotates", EndpointKind.note("memo"), EndpointKind.entity("memo")
+    )
+
+    with pytest.raises(UnknownKindError, match="'annotates'") as caught:
+        build(pack("a", note_kinds=["memo"], edge_rules=[rule]))
+
+    assert (caught.value.pack, caught.value.kind) == ("a", "memo")
+
+
+def test_an_edge_rule_may_name_another_packs_kind() -> None:
+    """Kinds are known over all packs."""
+    rule = EdgeEndpointRule(
+        "annotates", EndpointKind.note("memo"), EndpointKind.entity("person")
+    )
+    registry = build(
+        pack("a", note_kinds=["memo"], edge_rules=[rule, rule]),
+        pack("b", entity_kinds=["person"]),
+    )
+
+    assert registry.all_edge_rules() == (rule, rule)
+
+
+def test_a_bad_default_namespace_fails_the_build() -> None:
+    """The default namespace is checked when the registry is built, not at a call."""
+    with pytest.raises(InvalidNamespaceError):
+        build(namespace="a::b")
+
+
+def test_checks_come_in_their_order() -> None:
+    """A duplicate pack is reported before a missing dependency, and that before more."""
+    with pytest.raises(PackRedeclaredError):
+        build(pack("a", "x"), pack("a", "x"))
+    with pytest.raises(MissingPackDependencyError):
+        build(pack("a", "a", "x"))
+    with pytest.raises(CircularPackDependencyError):
+        build(pack("a", "a", note_kinds=["m", "m"]))
+    with pytest.raises(InvalidInputError, match="note kind"):
+        build(pack("a", note_kinds=["m", "m"]), offering("b", "x", "x"))
+
+
+class TestLoadOrder:
+    """Load order is a function of registration order and requirements alone."""
+
+    @given(edges=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7))))
+    def test_every_pack_follows_what_it_requires(
+        self, edges: list[tuple[int, int]]
+    ) -> None:
+        """An acyclic graph builds, each pack after all that it requires."""
+        requires: dict[int, set[int]] = {index: set() for index in range(8)}
+        for one, other in edges:
+            if one != other:
+                requires[max(one, other)].add(min(one, other))
+        packs = [
+            pack(f"p{index}", *(f"p{n}" for n in needed))
+            for index, needed in requires.items()
+        ]
+
+        order = build(*reversed(packs)).pack_names()
+
+        assert sorted(order) == sorted(made.name for made in packs)
+        for made in packs:
+            at = order.index(made.name)
+            assert all(order.index(name) < at for name in made.requires)

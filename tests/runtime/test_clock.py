@@ -1,0 +1,70 @@
+"""RFC 3339 text, ULIDs and the clock of the machine."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrt import SystemClock
+from toolrt.clock import new_ulid, parse_rfc3339, rfc3339, ulid_number, ulid_text
+
+microseconds = st.integers(min_value=0, max_value=253_402_300_799_999_999)
+
+
+@given(at_us=microseconds)
+def test_a_time_survives_the_way_to_text_and_back(at_us: int) -> None:
+    """Microseconds are kept over the whole range of years."""
+    assert parse_rfc3339(rfc3339(at_us)) == at_us
+
+
+@given(at_us=microseconds)
+def test_the_text_is_what_the_standard_library_writes(at_us: int) -> None:
+    """The text equals datetime's own, microseconds always written."""
+    whole, micros = divmod(at_us, 1_000_000)
+    at = datetime.fromtimestamp(whole, UTC).replace(microsecond=micros)
+
+    assert rfc3339(at_us) == at.isoformat(timespec="microseconds")
+
+
+def test_a_time_without_offset_is_refused() -> None:
+    """A time that may mean any zone is no RFC 3339 time."""
+    with pytest.raises(ValueError, match="no UTC offset"):
+        parse_rfc3339("2026-11-20T10:00:00")
+
+
+@given(number=st.integers(min_value=0, max_value=2**128 - 1))
+def test_a_ulid_survives_the_way_to_text_and_back(number: int) -> None:
+    """128 bits are 26 characters and back."""
+    text = ulid_text(number)
+
+    assert len(text) == 26
+    assert ulid_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("01J", id="short"),
+        pytest.param("8" + "0" * 25, id="129 bits"),
+        pytest.param("0" * 25 + "U", id="U is no digit"),
+        pytest.param("0" * 25 + "a", id="lower case is not canonical"),
+    ],
+)
+def test_what_is_no_canonical_ulid_has_no_number(text: str) -> None:
+    """Only the one canonical spelling of a ULID counts as one."""
+    assert ulid_number(text) is None
+
+
+def test_new_ulids_sort_by_their_millisecond() -> None:
+    """Later milliseconds sort later as text; the known example of the spec holds."""
+    assert new_ulid(1_469_918_176_385_000).startswith("01ARYZ6S41")
+    assert new_ulid(1_000_000) < new_ulid(2_000_000)
+
+
+def test_the_system_clock_goes_on() -> None:
+    """Both clocks of the machine give numbers of their unit."""
+    clock = SystemClock()
+
+    assert clock.now_us() > 1_700_000_000_000_000
+    assert clock.monotonic_ns() <= clock.monotonic_ns()

@@ -1,0 +1,288 @@
+"""The EventStore contract, over real files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from toolrt.audit.call_event import (
+    CapabilityDenied,
+    ExecutionFailed,
+    InvalidArgs,
+    Outcome,
+    RateLimited,
+)
+from toolrt.event import Event, EventFilter, EventStore, PageRequest
+from toolrt.gate import AuditObligation
+from toolrt_store import (
+    IdentityConflictError,
+    SqliteEventStore,
+    StoreUnavailableError,
+    UnstorableEventError,
+)
+
+from .samples import NOON_US, call_event, call_id, details, gate_event
+
+
+def test_store_is_an_event_store(store: SqliteEventStore) -> None:
+    """The store satisfies the protocol that the runtime asks for."""
+    as_protocol: EventStore = store
+
+    assert len(as_protocol.args_key) == 32
+    assert len(as_protocol.process) == 26
+
+
+def test_append_returns_the_event_with_its_sequence(store: SqliteEventStore) -> None:
+    """Sequence numbers begin at 1 and have no gaps."""
+    stored = [store.append_event(gate_event(number)) for number in (1, 2, 3)]
+
+    assert [event.seq for event in stored] == [1, 2, 3]
+    assert store.get_event(stored[1].id) == stored[1]
+
+
+def test_event_survives_reopening(db_path: Path) -> None:
+    """What one store object wrote, a later one reads, with the same key and id."""
+    with SqliteEventStore.open(db_path) as first:
+        stored = first.append_event(gate_event(details=details()))
+
+    with SqliteEventStore.open(db_path) as second:
+        assert second.get_event(stored.id) == stored
+        assert (second.args_key, second.store_id) == (first.args_key, first.store_id)
+        assert second.process != first.process
+
+
+def test_unknown_ids_give_none(store: SqliteEventStore) -> None:
+    """An id that names no event is no error."""
+    for event_id in ("", "x", "x/gate", "system/1", "system/x", "system/" + "9" * 30):
+        assert store.get_event(event_id) is None
+
+
+def test_system_event_is_found_by_its_sequence(store: SqliteEventStore) -> None:
+    """A system event's id is its sequence; several may concern one call."""
+    events = [
+        replace(gate_event(), kind="system", payload={"what": [number, (None, 1.5)]})
+        for number in (1, 2)
+    ]
+
+    stored = [store.append_event(event) for event in events]
+
+    assert store.get_event("system/2") == stored[1] == replace(events[1], seq=2)
+
+
+def test_second_event_with_one_id_is_refused(store: SqliteEventStore) -> None:
+    """An id is stored once; the refusal names it and nothing is stored."""
+    store.append_event(gate_event())
+
+    with pytest.raises(IdentityConflictError, match="/gate is stored already") as info:
+        store.append_event(gate_event())
+
+    assert info.value.event_id == f"{call_id()}/gate"
+    assert store.count_events() == 1
+
+
+def test_batch_is_stored_whole(store: SqliteEventStore) -> None:
+    """A batch is one commit in its own order."""
+    summary = store.append_events([gate_event(), call_event(), gate_event(2)])
+
+    assert (summary.attempted, summary.affected, summary.failed) == (3, 3, 0)
+    assert [event.seq for event in store.query_events().items] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("bad", [gate_event(1), replace(gate_event(9), verb="a\0b")])
+def test_batch_with_one_bad_event_is_not_stored(
+    store: SqliteEventStore, bad: Event
+) -> None:
+    """All or nothing: the good events before the bad one are not stored either."""
+    store.append_event(gate_event(1))
+
+    with pytest.raises((IdentityConflictError, UnstorableEventError)):
+        store.append_events([gate_event(2), bad])
+
+    assert store.count_events() == 1
+    assert store.append_event(gate_event(3, verb="new.verb")).seq == 2
+    assert store.get_event(f"{call_id(3)}/gate") is not None
+
+
+def test_duplicate_inside_a_batch_is_named(store: SqliteEventStore) -> None:
+    """Two events with one id in one batch conflict as well."""
+    with pytest.raises(IdentityConflictError) as info:
+        store.append_events([call_event(4), call_event(4)])
+
+    assert info.value.event_id == f"{call_id(4)}/call"
+
+
+def test_empty_batch_writes_nothing(store: SqliteEventStore) -> None:
+    """No events, no commit."""
+    assert store.append_events([]).attempted == 0
+    assert store.coverage().events == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(replace(gate_event(), tool_id="a\0b"), id="NUL in a name"),
+        pytest.param(replace(gate_event(), verb="\ud800"), id="lone surrogate"),
+        pytest.param(replace(gate_event(), call_id=None), id="gate without call id"),
+        pytest.param(replace(gate_event(), created_at_us=1 << 64), id="65-bit time"),
+        pytest.param(replace(gate_event(), payload={"x": object()}), id="no JSON"),
+        pytest.param(replace(gate_event(), payload={"x": float("nan")}), id="NaN"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(store: SqliteEventStore, event: Event) -> None:
+    """Nothing is stored changed: what cannot be kept exactly is an error."""
+    with pytest.raises(UnstorableEventError):
+        store.append_event(event)
+
+    assert store.count_events() == 0
+
+
+def test_ordinary_events_need_no_json(store: SqliteEventStore, db_path: Path) -> None:
+    """Columns hold all of an ordinary event: its extra is NULL."""
+    told = details(process=store.process)
+    outcomes: list[Outcome] = [
+        ExecutionFailed("X", retryable=True),
+        InvalidArgs("a"),
+        RateLimited(5),
+    ]
+    events = [
+        gate_event(details=told),
+        gate_event(2, decision="deny", deny_reason="no"),
+    ]
+    events += [
+        call_event(number, outcome=outcome, details=told)
+        for number, outcome in enumerate(outcomes, 10)
+    ]
+
+    store.append_events(events)
+
+    rows = store._connection.execute("SELECT DISTINCT extra FROM events").fetchall()
+    assert rows == [(None,)]
+    newest_first = [event.payload for event in reversed(events)]
+    assert [event.payload for event in store.query_events().items] == newest_first
+
+
+def test_closed_store_refuses(db_path: Path) -> None:
+    """Close is idempotent, and a closed store fails as one that is unavailable."""
+    store = SqliteEventStore.open(db_path)
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.append_event(gate_event())
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.count_events()
+
+
+def test_durability_must_be_known(db_path: Path) -> None:
+    """A misspelt durability is the programmer's error."""
+    with pytest.raises(ValueError, match="durability"):
+        SqliteEventStore.open(db_path, durability="none")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])
+def test_durability_sets_synchronous(
+    db_path: Path, durability: str, level: int
+) -> None:
+    """Full syncs each commit, normal leaves it to the checkpoint."""
+    with SqliteEventStore.open(db_path, durability=durability) as store:  # type: ignore[arg-type]
+        found = store._connection.execute("PRAGMA synchronous").fetchone()
+
+    assert found == (level,)
+
+
+def test_threads_share_a_store(store: SqliteEventStore) -> None:
+    """Appends of several threads leave neither gap nor duplicate."""
+
+    def append_ten(first: int) -> None:
+        for number in range(first, first + 10):
+            store.append_event(gate_event(number))
+
+    threads = [threading.Thread(target=append_ten, args=(n,)) for n in (0, 10, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    items = store.query_events().items
+    assert [event.seq for event in items] == list(range(30, 0, -1))
+    assert len({event.id for event in items}) == 30
+
+
+class TestFilters:
+    """OR inside a list, AND across the fields."""
+
+    @pytest.fixture(autouse=True)
+    def _events(self, store: SqliteEventStore) -> None:
+        told = details()
+        store.append_events(
+            [
+                gate_event(1, details=told),
+                call_event(1, details=told, duration_ms=700),
+                gate_event(2, verb="echo.say", caller="bob"),
+                call_event(2, verb="echo.say", caller="bob"),
+                gate_event(3, decision="deny", caller=None),
+                call_event(4, outcome=CapabilityDenied(("fs:read",))),
+            ]
+        )
+
+    @pytest.mark.parametrize(
+        ("filter_", "seqs"),
+        [
+            (EventFilter(), [6, 5, 4, 3, 2, 1]),
+            (EventFilter(ids=(f"{call_id(1)}/call", "system/1", "x")), [2]),
+            (EventFilter(kinds=("call",)), [6, 4, 2]),
+            (EventFilter(verbs=("echo.say", "none")), [4, 3]),
+            (EventFilter(tools=("std:fs.read",)), [6, 5, 2, 1]),
+            (EventFilter(callers=("bob",)), [4, 3]),
+            (EventFilter(actors=("os:ann",), kinds=("gate",)), [5, 3, 1]),
+            (EventFilter(namespaces=("other",)), []),
+            (EventFilter(outcomes=("denied", "capability_denied")), [6, 5]),
+            (EventFilter(capabilities=("fs:read",)), [2, 1]),
+            (EventFilter(call_ids=(call_id(1), call_id(3))), [5, 2, 1]),
+            (EventFilter(after=NOON_US + 1, before=NOON_US + 3), [4, 3]),
+            (EventFilter(min_duration_ms=700), [2]),
+        ],
+    )
+    def test_filter(
+        self, store: SqliteEventStore, filter_: EventFilter, seqs: list[int]
+    ) -> None:
+        """Each field selects what it says, and the count agrees with the page."""
+        page = store.query_events(filter_)
+
+        assert [event.seq for event in page.items] == seqs
+        assert page.total == store.count_events(filter_) == len(seqs)
+
+    @pytest.mark.parametrize(
+        ("page", "seqs"),
+        [
+            (PageRequest(limit=2), [6, 5]),
+            (PageRequest(offset=4, limit=9), [2, 1]),
+            (PageRequest(before_seq=4, limit=2), [3, 2]),
+            (PageRequest(after_seq=2, limit=2), [4, 3]),
+            (PageRequest(limit=0), []),
+        ],
+    )
+    def test_page(
+        self, store: SqliteEventStore, page: PageRequest, seqs: list[int]
+    ) -> None:
+        """A page is newest first; the total does not depend on it."""
+        found = store.query_events(EventFilter(), page)
+
+        assert [event.seq for event in found.items] == seqs
+        assert found.total == 6
+
+    def test_keyset_page_has_no_offset(self, store: SqliteEventStore) -> None:
+        """The two ways of paging do not mix."""
+        with pytest.raises(ValueError, match="offset"):
+            store.query_events(EventFilter(), PageRequest(offset=1, before_seq=3))
+
+
+def test_obligations_and_session_are_kept(store: SqliteEventStore) -> None:
+    """What has no column of its own reads back all the same."""
+    event = gate_event(obligations=(AuditObligation("pii"),), session_id="s-1")
+
+    assert store.append_event(event) == store.get_event(event.id)
+    assert event.payload["session_id"] == "s-1"

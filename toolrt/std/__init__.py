@@ -1,0 +1,156 @@
+"""
+The built-in pack ``std``: what it declares.
+
+The tools themselves live in the modules beside this one, each imported by the first call
+that needs it: the pack is built at every start, its code is not needed at most of them.
+For the same reason the schemas are written out and not derived from signatures.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from toolrt.context import CallContext
+from toolrt.pack import HandlerDef, Pack
+from toolrt.schema import ANYTHING, Schema
+from toolrt.std.settings import DEFAULT_SETTINGS, StdSettings
+
+__all__ = ["StdSettings", "std_pack"]
+
+_PATH_ERRORS: Final = ("NOT_FOUND", "OUTSIDE_ROOTS", "NOT_A_FILE", "PERMISSION", "IO")
+
+
+def std_pack(settings: StdSettings = DEFAULT_SETTINGS) -> Pack:
+    """Return a new pack ``std`` that works under *settings*."""
+
+    def read(params: dict[str, Any], ctx: CallContext) -> str:
+        from toolrt.std import files
+
+        return files.read(settings, ctx, **params)
+
+    def grep(params: dict[str, Any], ctx: CallContext) -> list[dict[str, Any]]:
+        from toolrt.std import files
+
+        return files.grep(settings, ctx, **params)
+
+    def glob(params: dict[str, Any], ctx: CallContext) -> list[str]:
+        from toolrt.std import files
+
+        return files.glob(settings, ctx, **params)
+
+    pack = Pack("std", description="Built-in tools", source="built-in")
+    pack.bind(_ECHO_SAY, _say)
+    pack.bind(_FS_GLOB, glob)
+    pack.bind(_FS_GREP, grep)
+    pack.bind(_FS_READ, read)
+    pack.bind(_SYS_INFO, _info)
+    return pack
+
+
+def _say(params: dict[str, Any], _ctx: CallContext) -> dict[str, Any]:
+    return {"echoed": params}
+
+
+def _info(_params: dict[str, Any], _ctx: CallContext) -> dict[str, Any]:
+    from toolrt.std import system
+
+    return system.info()
+
+
+def _arguments(*required: str, **properties: dict[str, Any]) -> Schema:
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = list(required)
+    schema["additionalProperties"] = False
+    return schema
+
+
+_ECHO_SAY: Final = HandlerDef(
+    name="echo.say",
+    description="Give back the arguments as they came.",
+    input_schema=ANYTHING,
+    tier="hot",
+)
+
+_FS_READ: Final = HandlerDef(
+    name="fs.read",
+    description="Read a UTF-8 text file, whole or in part.",
+    input_schema=_arguments(
+        "path",
+        path={"type": "string", "description": "The file."},
+        offset={
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 2**63 - 1,
+            "default": 0,
+            "description": "The byte to start at.",
+        },
+        limit={
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "default": None,
+            "description": "Bytes at most; a character cut in two is left out.",
+        },
+    ),
+    output_schema={"type": "string"},
+    capabilities=("fs:read",),
+    errors=(*_PATH_ERRORS, "IS_DIR", "TOO_LARGE", "ENCODING"),
+)
+
+_FS_GREP: Final = HandlerDef(
+    name="fs.grep",
+    description="Search text files for a regular expression, line by line.",
+    input_schema=_arguments(
+        "pattern",
+        pattern={"type": "string", "description": "A Python regular expression."},
+        path={
+            "type": "string",
+            "default": ".",
+            "description": "A file, or a directory that is searched with all below it.",
+        },
+        glob={
+            "type": "string",
+            "default": "**/*",
+            "description": "Which files below path; without a / it is for their names.",
+        },
+        ignore_case={"type": "boolean", "default": False},
+        max_matches={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 10_000,
+            "default": 100,
+        },
+    ),
+    capabilities=("fs:read",),
+    errors=(*_PATH_ERRORS, "BAD_PATTERN"),
+)
+
+_FS_GLOB: Final = HandlerDef(
+    name="fs.glob",
+    description="List the files whose path matches a pattern; ** is any directories.",
+    input_schema=_arguments(
+        "pattern",
+        pattern={"type": "string", "description": "Such as src/**/*.py."},
+        path={
+            "type": "string",
+            "default": ".",
+            "description": "The directory that the pattern is relative to.",
+        },
+        max_results={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 10_000,
+            "default": 1000,
+        },
+    ),
+    output_schema={"type": "array", "items": {"type": "string"}},
+    capabilities=("fs:read",),
+    errors=(*_PATH_ERRORS, "NOT_A_DIR", "BAD_PATTERN"),
+)
+
+_SYS_INFO: Final = HandlerDef(
+    name="sys.info",
+    description="Tell the operating system, the Python version and the processor count.",
+    input_schema=_arguments(),
+    tier="hot",
+)

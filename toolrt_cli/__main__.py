@@ -1,0 +1,5 @@
+"""``python -m toolrt_cli``."""
+
+from toolrt_cli.main import entry
+
+entry()

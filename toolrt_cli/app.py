@@ -1,0 +1,285 @@
+"""
+The Typer application: every command but ``run``, which needs no Typer.
+
+Each function here only names parameters and hands them on; the work is in
+``toolrt_cli.commands``. Global options are taken out before Typer sees the words.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from toolrt_cli.exit_codes import Exit
+from toolrt_cli.grammar import Globals, UsageError
+from toolrt_cli.streams import Streams, open_streams
+from toolrt_cli.wiring import Session, open_session
+
+_EPILOG = "Global options work before and after the command: toolrt help options"
+
+
+def _typer(text: str) -> typer.Typer:
+    return typer.Typer(
+        help=text,
+        add_completion=False,  # Typer's own installer edits rc files
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+app = _typer("Run tools through a gate, keep the record, ask why.")
+pack = _typer("What is loaded, from where, and what each tool takes and needs.")
+audit = _typer("Follow, query and show what was recorded.")
+provenance = _typer("Why a caller has a capability, or has not.")
+config = _typer("Which configuration counts, and whether it is right.")
+app.add_typer(pack, name="pack")
+app.add_typer(audit, name="audit")
+app.add_typer(provenance, name="provenance")
+app.add_typer(config, name="config")
+
+Filters = Annotated[
+    list[str] | None, typer.Argument(help="FIELD=VALUE; see toolrt help filters")
+]
+Since = Annotated[
+    str | None, typer.Option("-S", "--since", help="From this time on, such as 7d")
+]
+Until = Annotated[
+    str | None, typer.Option("-U", "--until", help="Up to this time")
+]
+ConfigFile = Annotated[str | None, typer.Argument(help="The file; default: as found")]
+
+
+def run_app(words: list[str], settings: Globals) -> int:
+    """
+    Run *words* through Typer and return the exit code.
+
+    Raises:
+        ToolrtError: What the command raised.
+        UsageError: The words are no command line of toolrt.
+    """
+    try:
+        code = app(args=words, standalone_mode=False, prog_name="toolrt", obj=settings)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.Abort as exc:
+        raise KeyboardInterrupt from exc
+    except SystemExit as exc:
+        # Typer ends the process itself in one case only: nobody reads stdout any more.
+        raise BrokenPipeError from exc
+    except typer.TyperException as exc:
+        text = exc.format_message() if hasattr(exc, "format_message") else str(exc)
+        if text.startswith("Usage: "):  # a group alone: Typer's error is its help
+            sys.stderr.write(text + "\n")
+            return Exit.USAGE
+        raise UsageError(text.rstrip("."), next_step=_help_of(exc)) from exc
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _help_of(exc: typer.TyperException) -> str:
+    context = getattr(exc, "ctx", None)
+    return f"{context.command_path if context else 'toolrt'} --help"
+
+
+def _streams(ctx: typer.Context) -> Streams:
+    return open_streams(ctx.obj, os.environ)
+
+
+def _session(ctx: typer.Context) -> Session:
+    return open_session(ctx.obj, os.environ)
+
+
+@app.command(
+    "run",
+    epilog=_EPILOG,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def run(ctx: typer.Context) -> int:
+    """Call a tool: toolrt run TOOL [name=value]..."""
+    from toolrt_cli.commands.run import run_command
+
+    return run_command(ctx.args, ctx.obj, os.environ)
+
+
+@pack.command("list", epilog=_EPILOG)
+def pack_list(ctx: typer.Context) -> int:
+    """List the packs; a broken one is a row."""
+    from toolrt_cli.commands.pack import list_command
+
+    return list_command(_session(ctx), _streams(ctx))
+
+
+@pack.command("handlers", epilog=_EPILOG)
+def pack_handlers(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[PACK]")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Hidden tools and sub-handlers too")
+    ] = False,
+) -> int:
+    """List the tools with signature, capability and effect."""
+    from toolrt_cli.commands.pack import handlers_command
+
+    return handlers_command(_session(ctx), _streams(ctx), name, all_=all_)
+
+
+@pack.command("show", epilog=_EPILOG)
+def pack_show(
+    ctx: typer.Context, tool: Annotated[str, typer.Argument(metavar="TOOL")]
+) -> int:
+    """Show everything about one tool, and who may call it."""
+    from toolrt_cli.commands.pack import show_command
+
+    return show_command(_session(ctx), _streams(ctx), tool)
+
+
+@audit.command("tail", epilog=_EPILOG)
+def audit_tail(
+    ctx: typer.Context,
+    filters: Filters = None,
+    limit: Annotated[
+        str, typer.Option("-n", "--limit", help="How many, or all")
+    ] = "10",
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with those that come")
+    ] = False,
+    since: Since = None,
+    until: Until = None,
+) -> int:
+    """Print the last attempts, newest last."""
+    from toolrt_cli.commands.audit import tail_command
+
+    return tail_command(
+        _session(ctx),
+        _streams(ctx),
+        filters or [],
+        since=since,
+        until=until,
+        limit=limit,
+        follow=follow,
+    )
+
+
+@audit.command("query", epilog=_EPILOG)
+def audit_query(
+    ctx: typer.Context,
+    filters: Filters = None,
+    limit: Annotated[
+        str, typer.Option("-n", "--limit", help="How many at most, or all")
+    ] = "100",
+    count: Annotated[bool, typer.Option("--count", help="Only how many")] = False,
+    since: Since = None,
+    until: Until = None,
+) -> int:
+    """Print the attempts that match, newest first."""
+    from toolrt_cli.commands.audit import query_command
+
+    return query_command(
+        _session(ctx),
+        _streams(ctx),
+        filters or [],
+        since=since,
+        until=until,
+        limit=limit,
+        count=count,
+    )
+
+
+@audit.command("show", epilog=_EPILOG)
+def audit_show(
+    ctx: typer.Context,
+    call_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A call id, its start, or @last")
+    ],
+) -> int:
+    """Show everything about one attempt."""
+    from toolrt_cli.commands.audit import show_command
+
+    return show_command(_session(ctx), _streams(ctx), call_id)
+
+
+@audit.command("path", epilog=_EPILOG)
+def audit_path(ctx: typer.Context) -> int:
+    """Print the path of the store."""
+    from toolrt_cli.commands.audit import path_command
+
+    return path_command(_session(ctx), _streams(ctx))
+
+
+@provenance.command("explain", epilog=_EPILOG)
+def provenance_explain(
+    ctx: typer.Context,
+    caller: Annotated[str, typer.Argument(metavar="CALLER")],
+    capability: Annotated[str, typer.Argument(metavar="CAPABILITY")],
+) -> int:
+    """Explain why a caller has a capability, or has not."""
+    from toolrt_cli.commands.provenance import explain_command
+
+    return explain_command(_session(ctx), _streams(ctx), caller, capability)
+
+
+@provenance.callback()
+def _provenance() -> None:
+    """Why a caller has a capability, or has not."""
+
+
+@config.command("path", epilog=_EPILOG)
+def config_path(ctx: typer.Context) -> int:
+    """Print the file that counts."""
+    from toolrt_cli.commands.config import path_command
+
+    return path_command(_streams(ctx), os.environ)
+
+
+@config.command("validate", epilog=_EPILOG)
+def config_validate(ctx: typer.Context, file: ConfigFile = None) -> int:
+    """Check a configuration file: every fault at once."""
+    from toolrt_cli.commands.config import validate_command
+
+    return validate_command(_streams(ctx), os.environ, file)
+
+
+@config.command("trust", epilog=_EPILOG)
+def config_trust(ctx: typer.Context, file: ConfigFile = None) -> int:
+    """Trust a configuration file as it is now."""
+    from toolrt_cli.commands.config import trust_command
+
+    return trust_command(_streams(ctx), os.environ, file)
+
+
+@app.command("completion", epilog=_EPILOG)
+def completion(
+    ctx: typer.Context,
+    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish|powershell")],
+) -> int:
+    """Print the completion script of a shell."""
+    from toolrt_cli.completion import SHELLS, script
+
+    if shell not in SHELLS:
+        raise UsageError(f"unknown shell {shell!r}: one of {', '.join(SHELLS)}")
+    sys.stdout.write(script(shell))
+    return Exit.OK
+
+
+@app.command("help", epilog=_EPILOG)
+def help_(
+    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]")] = None,
+) -> int:
+    """Show a help topic; without one, list them."""
+    from toolrt_cli.topics import topics
+
+    texts = topics()
+    if topic is None:
+        sys.stdout.writelines(f"toolrt help {name}\n" for name in texts)
+    elif topic in texts:
+        sys.stdout.write(texts[topic])
+    else:
+        raise UsageError(
+            f"no help topic {topic!r}: one of {', '.join(texts)}",
+            next_step="toolrt help",
+        )
+    return Exit.OK

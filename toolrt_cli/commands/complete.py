@@ -1,0 +1,71 @@
+"""``toolrt __complete KIND``: the names that TAB offers, without Typer or a store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from toolrt.errors import ToolrtError
+from toolrt.pack import Visibility
+from toolrt_cli.escape import escape
+from toolrt_cli.exit_codes import Exit
+from toolrt_cli.grammar import Globals
+from toolrt_cli.wiring import Session, open_session
+
+
+def complete(words: list[str], settings: Globals, environ: Mapping[str, str]) -> int:
+    """Print the names of one kind, one a line; nothing where there are none."""
+    names = _KINDS.get(words[0] if words else "")
+    if names is None:
+        return Exit.USAGE
+    try:
+        session = open_session(settings, environ)
+        lines = [escape(name) for name in names(session, words[1:])]
+    except ToolrtError:
+        # A broken config has its say when a command runs, not in the middle of a line.
+        return Exit.OK
+    sys.stdout.writelines(line + "\n" for line in lines)
+    return Exit.OK
+
+
+def _tools(session: Session, _words: list[str]) -> Iterable[str]:
+    return (
+        handler.name
+        for pack in session.packs
+        for handler in pack.handlers
+        if handler.visibility is Visibility.VERB and not handler.hidden
+    )
+
+
+def _arguments(session: Session, words: list[str]) -> Iterable[str]:
+    """Return ``name=`` for each argument of the tool that *words* begins with."""
+    tool = words[0] if words else ""
+    for pack in session.packs:
+        for handler in pack.handlers:
+            if tool in (handler.name, f"{pack.name}:{handler.name}"):
+                return [f"{n}=" for n in handler.input_schema.get("properties", ())]
+    return ()
+
+
+def _packs(session: Session, _words: list[str]) -> Iterable[str]:
+    return (pack.name for pack in session.packs)
+
+
+def _callers(session: Session, _words: list[str]) -> Iterable[str]:
+    named = session.config.config.callers
+    return dict.fromkeys([*named, session.default_caller])
+
+
+def _capabilities(session: Session, _words: list[str]) -> Iterable[str]:
+    return session.capabilities
+
+
+#: What can be completed, and how.
+_KINDS: Final[Mapping[str, Callable[[Session, list[str]], Iterable[str]]]] = {
+    "tools": _tools,
+    "arguments": _arguments,
+    "packs": _packs,
+    "callers": _callers,
+    "capabilities": _capabilities,
+}

@@ -1,0 +1,105 @@
+"""``toolrt config``: which file counts, whether it is right, and to trust it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from toolrt_cli.config import (
+    ConfigError,
+    Fault,
+    Located,
+    digest_of,
+    load,
+    locate,
+    read,
+)
+from toolrt_cli.config.trust import state_of, trust
+from toolrt_cli.escape import escape
+from toolrt_cli.exit_codes import Exit
+from toolrt_cli.grammar import UsageError
+from toolrt_cli.output import emit_document
+from toolrt_cli.streams import Streams
+
+
+def path_command(streams: Streams, environ: Mapping[str, str]) -> int:
+    """Print the file that counts, why it counts and whether it is trusted."""
+    located = _locate(streams, environ)
+    state = None
+    if located.path is not None and located.origin == "found":
+        state = state_of(located.path, digest_of(read(located)), environ)
+    document = {"path": located.path, "origin": located.origin, "trust": state}
+
+    def show() -> None:
+        where = escape(located.path) if located.path else "built-in default"
+        streams.out.write(where + "\n")
+        streams.remark(f"origin: {located.origin}" + (f", {state}" if state else ""))
+
+    _emit(streams, "config_path", document, show)
+    return Exit.OK
+
+
+def validate_command(
+    streams: Streams, environ: Mapping[str, str], file: str | None
+) -> int:
+    """
+    Check the file that counts, or *file*, without asking for trust.
+
+    Raises:
+        ConfigError: It is not valid; every fault of it.
+    """
+    located = _locate(streams, environ, file)
+    loaded = load(located, read(located)) if located.path else load(located)
+    document = {"path": loaded.path, "sha256": loaded.sha256, "valid": True}
+
+    def show() -> None:
+        streams.out.write(f"{escape(loaded.path or 'built-in default')}: valid\n")
+
+    _emit(streams, "config_validate", document, show)
+    return Exit.OK
+
+
+def trust_command(
+    streams: Streams, environ: Mapping[str, str], file: str | None
+) -> int:
+    """
+    Trust the file that was found, or *file*, with the content that it has now.
+
+    Raises:
+        ConfigError: The file is not valid, or the list of trust cannot be written.
+        UsageError: There is no file to trust.
+    """
+    located = _locate(streams, environ, file)
+    if located.path is None:
+        raise UsageError("no config file was found", next_step="toolrt config path")
+    data = read(located)
+    loaded = load(located, data)
+    digest = digest_of(data)
+    try:
+        trust(located.path, digest, environ)
+    except OSError as exc:
+        message = f"the trust list cannot be written: {exc.strerror}"
+        raise ConfigError([Fault(file=str(exc.filename), message=message)]) from exc
+    document = {"path": loaded.path, "sha256": digest, "trust": "trusted"}
+
+    def show() -> None:
+        path = escape(loaded.path or "")
+        streams.out.write(f"trusted {path} (sha256 {digest[:12]}); an edit ends it\n")
+
+    _emit(streams, "config_trust", document, show)
+    return Exit.OK
+
+
+def _locate(
+    streams: Streams, environ: Mapping[str, str], file: str | None = None
+) -> Located:
+    flag = file or streams.settings.config
+    return locate(flag=flag, environ=environ, cwd=os.getcwd())
+
+
+def _emit(
+    streams: Streams, schema: str, document: Mapping[str, Any], show: Any
+) -> None:
+    fmt = streams.settings.output
+    emit_document(streams.out, schema, document, fmt, streams.out_terminal, show)

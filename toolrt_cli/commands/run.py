@@ -1,0 +1,314 @@
+"""
+``toolrt run``: one call, from words to a recorded result.
+
+The words become arguments by the tool's schema, the call goes through the pipeline with
+the store behind it, and the result goes to stdout; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from toolrt import (
+    CallResult,
+    CapabilityDeniedError,
+    InvalidArgsError,
+    RateLimitedError,
+    Registry,
+    Tool,
+    ToolCall,
+    ToolNotFoundError,
+)
+from toolrt.schema import ANYTHING, signature
+from toolrt_cli.arguments import parse_json_args, parse_pairs
+from toolrt_cli.escape import escape, escape_block
+from toolrt_cli.exit_codes import Exit, exit_code
+from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
+from toolrt_cli.problems import Advice, ConfirmationError, advise, report
+from toolrt_cli.streams import Streams, open_streams
+from toolrt_cli.wiring import Session, open_registry, open_session
+
+
+def run_command(
+    words: list[str], before: Globals, environ: Mapping[str, str]
+) -> int:
+    """
+    Run ``toolrt run`` with *words* and return the exit code.
+
+    Raises:
+        ToolrtError: What stopped it before there was a call.
+    """
+    # Which of run's options are the tool's own depends on the tool, and where the tool
+    # is declared on --config: so the words are parsed twice.
+    settings, options = parse_run(words, before)
+    if options.tool is None:
+        return _show_help(options)
+    session = open_session(settings, environ)
+    tool = _find(session, options.tool)
+    if tool is not None:
+        arguments = tool.definition.input_schema.get("properties", {})
+        settings, options = parse_run(words, before, arguments)
+        session = msgspec.structs.replace(session, settings=settings)
+        if options.help:
+            return _show_tool(tool)
+    streams = open_streams(settings, environ)
+    call = _call(session, options, tool)
+    if tool is not None and not options.dry_run:
+        _confirm(tool, session, options, streams)
+    return _make(session, call, options, streams)
+
+
+def _find(session: Session, name: str) -> Tool | None:
+    try:
+        return open_registry(session, None).tool(name)
+    except ToolNotFoundError:
+        return None
+
+
+def _make(
+    session: Session, call: ToolCall, options: RunWords, streams: Streams
+) -> int:
+    from toolrt_store import SqliteEventStore
+
+    table = session.config.config.store
+    with SqliteEventStore.open(
+        session.store_path,
+        durability=table.durability,
+        lock_timeout_s=table.lock_timeout,
+    ) as store:
+        registry = open_registry(session, store)
+        result = registry.run(call)
+    if options.why:
+        _explain_decision(session, call, result, streams)
+    _show(result, streams)
+    if result.error is not None:
+        report(result.error, streams, _advise(result, call, session, registry))
+        return exit_code(result.error)
+    if streams.err_terminal.is_tty:
+        streams.remark(_summary(result))
+    return Exit.OK
+
+
+def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
+    """Return the call that the words describe."""
+    assert options.tool is not None
+    schema = ANYTHING if tool is None else tool.definition.input_schema
+    base, files = None, _Files()
+    if options.json_args is not None:
+        base = parse_json_args(options.json_args, read_file=files)
+    params = parse_pairs(options.words, schema=schema, read_file=files, base=base)
+    return ToolCall(
+        options.tool,
+        params,
+        caller=options.caller or session.default_caller,
+        actor=session.actor,
+        dry_run=options.dry_run,
+        timeout_s=_seconds(options.timeout),
+        source="cli",
+        session_id=session.environ.get("TOOLRT_REQUEST_ID"),
+        reason=options.reason,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from toolrt_cli.times import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as exc:
+        raise UsageError(f"--timeout: {exc}") from exc
+    if seconds <= 0:
+        raise UsageError("--timeout: must be more than 0 seconds")
+    return seconds
+
+
+class _Files:
+    """Reads the files that arguments name, and standard input once."""
+
+    def __init__(self) -> None:
+        self._stdin_is_read = False
+
+    def __call__(self, name: str) -> str:
+        if name != "-":
+            with open(name, encoding="utf-8") as file:
+                return file.read()
+        if self._stdin_is_read:
+            raise OSError(errno.EBADF, "standard input is read already")
+        self._stdin_is_read = True
+        return sys.stdin.read()
+
+
+def _confirm(
+    tool: Tool, session: Session, options: RunWords, streams: Streams
+) -> None:
+    """Ask before an effect that the config says to ask for."""
+    effect = tool.definition.effect
+    if effect not in session.config.config.runtime.confirm or options.yes:
+        return
+    if sys.stdin.isatty() and streams.err_terminal.is_tty:
+        streams.err.write(f"{tool.tool_id} has effect {effect}. Run it? [y/N] ")
+        streams.err.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise ConfirmationError(tool.tool_id, effect)
+
+
+def _show(result: CallResult, streams: Streams) -> None:
+    """Write the result to stdout in the format that was asked for."""
+    fmt = streams.settings.output
+    if fmt in ("json", "jsonl"):
+        from toolrt_cli.output import emit_document
+
+        emit_document(
+            streams.out, "run", _document(result), fmt, streams.out_terminal, _nothing
+        )
+    elif result.value is not None or result.ok:
+        _show_value(result.value, fmt, streams)
+    streams.out.flush()
+
+
+def _nothing() -> None:
+    """Render nothing: JSON is all there is."""
+
+
+def _document(result: CallResult) -> dict[str, Any]:
+    event = result.event
+    outcome = "denied" if result.decision == "deny" else "error"
+    return {
+        "ok": result.ok,
+        "tool": result.tool_id,
+        "result": msgspec.to_builtins(result.value),
+        "call_id": result.call_id,
+        "outcome": result.outcome.kind if result.outcome else outcome,
+        "duration_ms": event.duration_ms if event else None,
+        "decision": result.decision,
+    }
+
+
+def _show_value(value: Any, fmt: str | None, streams: Streams) -> None:
+    from toolrt_cli.output import Column, emit_list, to_json
+
+    terminal = streams.out_terminal
+    plain = msgspec.to_builtins(value)
+    if fmt is not None and _is_rows(plain):
+        names = list(dict.fromkeys(name for row in plain for name in row))
+        emit_list(
+            streams.out,
+            schema="result",
+            items=plain,
+            columns=[Column(name, name) for name in names],
+            name_key=names[0] if names else "",
+            meta={},
+            fmt=fmt,
+            terminal=terminal,
+        )
+    elif isinstance(plain, str):
+        _show_text(plain, streams)
+    else:
+        streams.out.write(to_json(plain, indent=terminal.is_tty) + "\n")
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
+def _show_text(text: str, streams: Streams) -> None:
+    """Write text as it is to a pipe; to a terminal with its controls made visible."""
+    if not streams.out_terminal.is_tty:
+        streams.out.write(text)
+        return
+    # A backslash in a text is no threat: only what the terminal would act on is shown.
+    shown = "\\".join(escape_block(part) for part in text.split("\\"))
+    streams.out.write(shown if shown.endswith("\n") else shown + "\n")
+
+
+def _summary(result: CallResult) -> str:
+    duration = result.event.duration_ms if result.event else 0
+    return f"record {result.call_id}  {result.decision}  {duration} ms"
+
+
+def _advise(
+    result: CallResult, call: ToolCall, session: Session, registry: Registry
+) -> Advice:
+    error = result.error
+    assert error is not None
+    if isinstance(error, CapabilityDeniedError):
+        return _capability_advice(error, call, session)
+    if isinstance(error, InvalidArgsError):
+        return _argument_advice(error, registry.tool(call.tool))
+    if isinstance(error, RateLimitedError) and error.retry_after_ms is not None:
+        return Advice(next=(f"retry in {error.retry_after_ms / 1000:.1f} s",))
+    return advise(error)
+
+
+def _capability_advice(
+    error: CapabilityDeniedError, call: ToolCall, session: Session
+) -> Advice:
+    """Name what is missing and the lines that would grant it."""
+    from toolrt_cli.grant_lines import grant_lines
+
+    file, lines = grant_lines(session, call.caller or "", error.missing)
+    has = ", ".join(error.granted) or "none of what it needs"
+    return Advice(
+        details=(
+            f"needs {', '.join(error.required)}; {call.caller} has {has}",
+        ),
+        file=file,
+        lines=lines,
+        next=tuple(
+            f"toolrt provenance explain {call.caller} {missing}"
+            for missing in error.missing
+        ),
+    )
+
+
+def _argument_advice(error: InvalidArgsError, tool: Tool) -> Advice:
+    import difflib
+
+    schema = tool.definition.input_schema
+    known = list(schema.get("properties", ()))
+    details = list(advise(error).details)
+    for index, fault in enumerate(error.faults):
+        near = difflib.get_close_matches(fault.path, known, n=1)
+        if fault.rule == "is not known" and near:
+            details[index] += f"; did you mean {near[0]}?"
+    return Advice(
+        details=(*details, f"signature: {signature(tool.verb, schema)}"),
+        next=(f"toolrt run {tool.verb} --help",),
+    )
+
+
+def _explain_decision(
+    session: Session, call: ToolCall, result: CallResult, streams: Streams
+) -> None:
+    """Write why, before the result: the gate's word, then each capability's source."""
+    from toolrt_cli.explain import describe_grants
+
+    streams.err.write(f"gate: {escape(str(result.decision))}\n")
+    tool = _find(session, call.tool)
+    needed = tool.definition.capabilities if tool else ()
+    for line in describe_grants(session, call.caller or "", needed):
+        streams.err.write(escape(line) + "\n")
+
+
+def _show_help(options: RunWords) -> int:
+    from toolrt_cli.run_help import RUN_HELP
+
+    if not options.help:
+        raise UsageError("run needs a tool", next_step="toolrt pack handlers")
+    sys.stdout.write(RUN_HELP)
+    return Exit.OK
+
+
+def _show_tool(tool: Tool) -> int:
+    from toolrt_cli.run_help import tool_help
+
+    sys.stdout.write(tool_help(tool))
+    return Exit.OK

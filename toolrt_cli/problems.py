@@ -1,0 +1,196 @@
+"""
+How an error is shown: what, where, and the next step; or one line of JSON.
+
+The messages come from the errors; the advice is written here, in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from toolrt import errors
+from toolrt.errors import ToolrtError
+from toolrt_cli.arguments import ArgumentSyntaxError
+from toolrt_cli.config.faults import ConfigError, UntrustedConfigError, render
+from toolrt_cli.escape import escape, escape_block
+from toolrt_cli.streams import Streams
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What to say beside an error: details, then commands to type next."""
+
+    details: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    #: Lines to add to a file, shown as they are to be typed.
+    file: str | None = None
+    lines: tuple[str, ...] = ()
+
+
+class ConfirmationError(errors.PolicyError):
+    """The effect of a tool asks for a yes that nobody gave; nothing ran."""
+
+    code = "confirmation_required"
+
+    def __init__(self, tool_id: str, effect: str) -> None:
+        self.tool_id = tool_id
+        self.effect = effect
+        super().__init__(f"{tool_id} has effect {effect}, which asks first")
+
+
+class NotFoundError(ToolrtError):
+    """A name that the operator typed is not known; `near` are names like it."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: str, near: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.name = name
+        self.near = near
+        super().__init__(f"unknown {kind} {name!r}")
+
+
+def near_names(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return at most three of *known* that are like *name*."""
+    import difflib
+
+    inside = [one for one in known if name and name in one]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return tuple(dict.fromkeys([*inside, *close]))[:3]
+
+
+def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -> None:
+    """Show *error* on standard error, as text or as one line of JSON."""
+    chosen = advice or advise(error)
+    if streams.settings.is_json:
+        streams.err.write(_as_json(error, chosen) + "\n")
+    else:
+        streams.err.write("\n".join(_as_text(error, chosen, streams)) + "\n")
+
+
+def _as_json(error: ToolrtError, advice: Advice) -> str:
+    from toolrt_cli.output import to_json
+
+    body: dict[str, Any] = {"code": error.code, "message": _message(error)}
+    body["next"] = list(advice.next)
+    if advice.lines:
+        body["change"] = {"file": advice.file, "lines": list(advice.lines)}
+    if error.call_id:
+        body["call_id"] = error.call_id
+    if isinstance(error, errors.ToolFailedError):
+        body["tool_code"] = error.tool_code
+    if isinstance(
+        error, errors.InvalidArgsError | ConfigError | ArgumentSyntaxError
+    ):
+        body["faults"] = msgspec.to_builtins(error.faults)
+    if isinstance(error, ConfigError):
+        first = error.faults[0]
+        body["source"] = {n: getattr(first, n) for n in ("file", "line", "column")}
+    body["retryable"] = error.retryable
+    return to_json({"error": body})
+
+
+def _as_text(error: ToolrtError, advice: Advice, streams: Streams) -> list[str]:
+    if isinstance(error, ConfigError):
+        steps = [f"next: {escape(step)}" for step in advice.next]
+        return [render(error.faults), *steps]
+    lines = [f"{_red('error', streams)}: {escape(_message(error))}"]
+    if isinstance(error, ArgumentSyntaxError):
+        lines += [f"  {line}" for line in error.lines()]  # escaped already
+    if isinstance(error, errors.ToolFailedError) and error.text:
+        lines += [f"  {line}" for line in escape_block(error.text).splitlines()]
+    lines += [f"  {escape(detail)}" for detail in advice.details]
+    if advice.lines:
+        lines.append(f"  add to {escape(advice.file or '')}:")
+        lines += [f"    {escape(line)}" for line in advice.lines]
+    if error.call_id:
+        lines.append(f"  record {error.call_id}")
+    return [*lines, *(f"next: {escape(step)}" for step in advice.next)]
+
+
+def _red(text: str, streams: Streams) -> str:
+    return f"\x1b[31m{text}\x1b[0m" if streams.err_terminal.colour else text
+
+
+def _message(error: ToolrtError) -> str:
+    if isinstance(error, errors.ToolNotFoundError):
+        return f"unknown tool {error.name!r}"
+    if isinstance(error, errors.InvalidArgsError):
+        count = len(error.faults)
+        return f"{error.tool_id}: {count} fault{'s' * (count > 1)} in the arguments"
+    if isinstance(error, ArgumentSyntaxError):
+        return "the arguments cannot be read"
+    return str(error)
+
+
+def advise(error: ToolrtError) -> Advice:
+    """Return what to say beside *error*, as far as the error alone can tell."""
+    for kind, make in _ADVICE.items():
+        if isinstance(error, kind):
+            return make(error)
+    return Advice(next=tuple(filter(None, [getattr(error, "next_step", None)])))
+
+
+def _unknown_tool(error: Any) -> Advice:
+    return Advice(
+        details=_did_you_mean(error.suggestions), next=("toolrt pack handlers",)
+    )
+
+
+def _unknown_name(error: Any) -> Advice:
+    return Advice(details=_did_you_mean(error.near))
+
+
+def _did_you_mean(names: tuple[str, ...]) -> tuple[str, ...]:
+    return (f"did you mean {', '.join(names)}?",) if names else ()
+
+
+def _bad_arguments(error: Any) -> Advice:
+    return Advice(details=tuple(_fault_line(fault) for fault in error.faults))
+
+
+def _fault_line(fault: Any) -> str:
+    got = "" if fault.value is None else f", got {fault.value}"
+    return f"{fault.path or 'arguments'}: {fault.rule}{got}"
+
+
+def _refused_by_gate(error: Any) -> Advice:
+    if error.call_id is None:
+        return Advice()
+    return Advice(next=(f"toolrt audit show {error.call_id}",))
+
+
+def _unconfirmed(_error: Any) -> Advice:
+    return Advice(details=("nothing was run",), next=("add --yes to answer yes",))
+
+
+def _untrusted(_error: Any) -> Advice:
+    return Advice(next=("read the file, then: toolrt config trust",))
+
+
+def _no_record(error: Any) -> Advice:
+    return Advice(
+        details=("nothing was run",),
+        next=("check the path, its permissions and free space: toolrt audit path",),
+    )
+
+
+def _lost_record(error: Any) -> Advice:
+    return Advice(
+        details=("the gate event is stored: audit query shows it as interrupted",)
+    )
+
+
+_ADVICE: Final[dict[type[ToolrtError], Callable[[Any], Advice]]] = {
+    ConfirmationError: _unconfirmed,
+    UntrustedConfigError: _untrusted,
+    errors.ToolNotFoundError: _unknown_tool,
+    NotFoundError: _unknown_name,
+    errors.InvalidArgsError: _bad_arguments,
+    errors.PermissionDeniedError: _refused_by_gate,
+    errors.GateUnavailableError: _refused_by_gate,
+    errors.AuditUnavailableError: _no_record,
+    errors.RecordLostError: _lost_record,
+}

@@ -1,0 +1,39 @@
+"""The standard streams of one command and what each can show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+import msgspec
+
+from toolrt_cli.escape import escape
+from toolrt_cli.grammar import Globals
+from toolrt_cli.terminal import Terminal, look
+
+
+class Streams(msgspec.Struct, frozen=True, kw_only=True):
+    """Data goes to ``out``, everything else to ``err``."""
+
+    out: TextIO
+    err: TextIO
+    out_terminal: Terminal
+    err_terminal: Terminal
+    settings: Globals
+
+    def remark(self, text: str) -> None:
+        """Write one line to standard error unless ``--quiet`` was given."""
+        if not self.settings.quiet:
+            self.err.write(escape(text) + "\n")
+
+
+def open_streams(settings: Globals, environ: Mapping[str, str]) -> Streams:
+    """Return the standard streams of this process."""
+    return Streams(
+        out=sys.stdout,
+        err=sys.stderr,
+        out_terminal=look(sys.stdout, environ, settings.color),
+        err_terminal=look(sys.stderr, environ, settings.color),
+        settings=settings,
+    )

@@ -1,0 +1,343 @@
+"""
+From the configuration to a registry: the one place that joins runtime, store and CLI.
+
+Nothing here decides on a call. It reads the config, builds packs, gate and authority from
+it, and hands them to `toolrt.RegistryBuilder`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from toolrt import (
+    ActorRef,
+    AllowAllGate,
+    AllowRule,
+    Authority,
+    CallContext,
+    Deny,
+    Gate,
+    GateRequest,
+    GateRule,
+    Grant,
+    HandlerDef,
+    Pack,
+    PackLoadError,
+    Registry,
+    RegistryBuilder,
+    RuleGate,
+    TierLimits,
+    ToolrtError,
+)
+from toolrt.event import EventStore
+from toolrt.gate import Allow, glob
+from toolrt.loading import load_object, load_pack
+from toolrt.std import StdSettings, std_pack
+from toolrt_cli.config import LoadedConfig, model, open_config
+from toolrt_cli.config.places import user_config_dir, user_state_dir
+from toolrt_cli.grammar import Globals
+
+_BYTES_DEFAULT: Final = StdSettings().max_bytes
+
+
+class BrokenPack(msgspec.Struct, frozen=True):
+    """A pack that the config lists and that could not be loaded."""
+
+    name: str
+    problem: str
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What one command works with: the config and the packs that it names."""
+
+    settings: Globals
+    environ: Mapping[str, str]
+    config: LoadedConfig
+    packs: tuple[Pack, ...]
+    broken: tuple[BrokenPack, ...]
+    actor: ActorRef
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Every capability that the loaded packs declare, sorted."""
+        declared = {
+            capability
+            for pack in self.packs
+            for handler in pack.handlers
+            for capability in handler.capabilities
+        }
+        return tuple(sorted(declared))
+
+    @property
+    def default_caller(self) -> str:
+        """The caller of a call that names none."""
+        return (
+            self.environ.get("TOOLRT_CALLER")
+            or self.config.config.runtime.default_caller
+            or str(self.actor)
+        )
+
+    @property
+    def store_path(self) -> str:
+        """The file of the audit store; it may not exist yet."""
+        chosen = self.settings.store or self.environ.get("TOOLRT_STORE")
+        if chosen:
+            return os.path.abspath(chosen)
+        named = self.config.config.store.path
+        if named:
+            return self.config.resolve(named)
+        return os.path.join(user_state_dir(self.environ), "audit.db")
+
+    @property
+    def config_to_edit(self) -> str:
+        """The file that an operator adds lines to: the one in force, or the user's."""
+        return self.config.path or os.path.join(
+            user_config_dir(self.environ), "toolrt.toml"
+        )
+
+
+def open_session(settings: Globals, environ: Mapping[str, str]) -> Session:
+    """
+    Load the config and the packs that it lists.
+
+    Raises:
+        ConfigError: The config is invalid or not trusted.
+    """
+    config = open_config(flag=settings.config, environ=environ, cwd=os.getcwd())
+    packs, broken = _load_packs(config)
+    return Session(
+        settings=settings,
+        environ=environ,
+        config=config,
+        packs=packs,
+        broken=broken,
+        actor=os_actor(),
+    )
+
+
+def os_actor() -> ActorRef:
+    """Return the actor behind this process: its login name, or the bare uid."""
+    uid = os.getuid()
+    try:
+        return ActorRef("os", pwd.getpwuid(uid).pw_name)
+    except KeyError:  # a uid without a name, as in many containers
+        return ActorRef("os", str(uid))
+
+
+def open_registry(session: Session, store: EventStore | None) -> Registry:
+    """
+    Return the registry of *session*; with a store, every call is recorded there.
+
+    Raises:
+        RegistryError: The packs do not fit together.
+        PackLoadError: The gate that the config names cannot be loaded.
+    """
+    config = session.config.config
+    builder = (
+        RegistryBuilder()
+        .with_default_namespace(config.runtime.namespace)
+        .with_gate(_gate(session), on_error=config.gate.on_error)
+        .with_authority(authority(session))
+        .with_tiers(
+            {
+                name: _tier_limits(name, table)
+                for name, table in config.runtime.tiers.items()
+            }
+        )
+    )
+    if session.config.sha256:
+        builder.with_policy(session.config.sha256)
+    if store is not None:
+        builder.with_event_store(store, calls=True)
+    for pack in session.packs:
+        builder.register(pack)
+    return builder.build()
+
+
+def _tier_limits(name: Any, table: model.TierTable) -> TierLimits:
+    from toolrt import DEFAULT_TIERS
+
+    default: TierLimits = DEFAULT_TIERS[name]
+    return TierLimits(
+        table.timeout or default.timeout_s,
+        table.max_output or default.max_output_bytes,
+    )
+
+
+def authority(session: Session, callers: Iterable[str] | None = None) -> Authority:
+    """Return the authority of the config's allow-lists, for *callers* or for all."""
+    config = session.config
+    names = config.config.callers if callers is None else callers
+    declared = session.capabilities
+    return Authority({name: _grants(config, name, declared) for name in names})
+
+
+def _grants(config: LoadedConfig, caller: str, declared: Sequence[str]) -> list[Grant]:
+    """Expand the patterns of one caller over what the packs declare, here and once."""
+    table = config.config.callers.get(caller)
+    patterns = table.capabilities if table else ()
+    grants = []
+    for index, pattern in enumerate(patterns):
+        rule = _rule(config, caller, index, pattern)
+        if any(sign in pattern for sign in "*?["):
+            names = [name for name in declared if glob(pattern).match(name)]
+        else:
+            names = [pattern]
+        grants += [Grant(name, rule) for name in names]
+    return grants
+
+
+def _rule(config: LoadedConfig, caller: str, index: int, pattern: str) -> AllowRule:
+    at = config.position("callers", caller, "capabilities", index)
+    return AllowRule(
+        pattern=pattern,
+        file=config.path,
+        line=at and at.line,
+        column=at and at.column,
+        config=config.sha256,
+    )
+
+
+class CallerGate:
+    """
+    Denies a call under the name of a caller whose ``actors`` leave the actor out.
+
+    Everything else is for the gate behind it to decide.
+    """
+
+    def __init__(self, callers: Mapping[str, Sequence[str]], gate: Gate) -> None:
+        self._callers = callers
+        self._gate = gate
+        self.impl_name = str(getattr(gate, "impl_name", type(gate).__name__))
+
+    def check(self, request: GateRequest) -> Allow | Deny:
+        """Return the decision on *request*."""
+        caller = request.context.caller
+        actors = self._callers.get(caller) if caller else None
+        if actors is not None and str(request.actor) not in actors:
+            return Deny(f"actor {request.actor} may not call as {caller}")
+        return self._gate.check(request)
+
+
+def _gate(session: Session) -> Gate:
+    config = session.config
+    table = config.config.gate
+    gate: Gate
+    if table.kind == "rules":
+        rules = [_gate_rule(config, i, rule) for i, rule in enumerate(table.rule)]
+        gate = RuleGate(rules, default=table.default)
+    elif table.kind == "allow-all":
+        gate = AllowAllGate()
+    else:
+        name = table.kind.removeprefix("python:")
+        found = load_object(name)
+        gate = found() if isinstance(found, type) else found
+        if not callable(getattr(gate, "check", None)):
+            raise PackLoadError(name, "expected a gate with a method check")
+    restricted = {
+        name: caller.actors
+        for name, caller in config.config.callers.items()
+        if caller.actors is not None
+    }
+    return CallerGate(restricted, gate) if restricted else gate
+
+
+def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:
+    at = config.position("gate", "rule", index)
+    fields = {name: getattr(rule, name) for name in rule.__struct_fields__}
+    return GateRule(**fields, file=config.path, line=at and at.line)
+
+
+def _load_packs(
+    config: LoadedConfig,
+) -> tuple[tuple[Pack, ...], tuple[BrokenPack, ...]]:
+    packs: list[Pack] = []
+    broken: list[BrokenPack] = []
+    for name in config.config.runtime.packs:
+        try:
+            packs.append(_load_one(config, name))
+        except ToolrtError as exc:
+            broken.append(BrokenPack(name, str(exc)))
+    # What requires a broken pack is broken with it; the others are not taken down.
+    while True:
+        lost = {pack.name for pack in broken}
+        for pack in packs:
+            missing = lost.intersection(pack.requires)
+            if missing:
+                packs.remove(pack)
+                problem = f"requires {min(missing)!r}, which could not be loaded"
+                broken.append(BrokenPack(pack.name, problem))
+                break
+        else:
+            return tuple(packs), tuple(broken)
+
+
+def _load_one(config: LoadedConfig, name: str) -> Pack:
+    table = config.config.pack.get(name)
+    if table is not None:
+        return _command_pack(config, name, table)
+    if name == "std":
+        return std_pack(_std_settings(config))
+    return load_pack(name)
+
+
+def _std_settings(config: LoadedConfig) -> StdSettings:
+    table = config.config.std
+    return StdSettings(
+        roots=tuple(config.resolve(root) for root in table.roots or ()),
+        max_bytes=table.max_bytes or _BYTES_DEFAULT,
+        fetch_private=table.fetch_private,
+    )
+
+
+def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pack:
+    from toolrt.bindings.command import CommandSpec, bind_command
+
+    pack = Pack(
+        name,
+        description=table.description,
+        requires=table.requires,
+        source=_place(config, "pack", name),
+    )
+    for verb, handler in table.handler.items():
+        spec = CommandSpec(
+            command=handler.command,
+            output=handler.output,
+            env=handler.env,
+            stdin=handler.stdin,
+            cwd=config.resolve(handler.cwd) if handler.cwd else None,
+            exit_codes=handler.exit_codes,
+            allow_dash=handler.allow_dash,
+        )
+        pack.bind(
+            _definition(verb, handler),
+            bind_command(spec),
+            source=_place(config, "pack", name, "handler", verb),
+        )
+    return pack
+
+
+def _definition(verb: str, handler: model.Handler) -> HandlerDef:
+    return HandlerDef(
+        name=verb,
+        description=handler.description,
+        input_schema=handler.input_schema(),
+        capabilities=handler.capabilities,
+        effect=handler.effect,
+        tier=handler.tier,
+        max_concurrent=handler.max_concurrent,
+        rate_limit_per_min=handler.rate_limit_per_min,
+        timeout=handler.timeout,
+        max_output=handler.max_output,
+        secrets=handler.secrets,
+    )
+
+
+def _place(config: LoadedConfig, *path: str) -> str:
+    at = config.position(*path)
+    return f"{config.path}:{at.line}" if at else str(config.path)
