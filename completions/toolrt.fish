@@ -13,21 +13,19 @@ function __toolrt_line
     while set -q words[1]
         set -l word $words[1]
         set -e words[1]
-        switch "$command $word"
-            case '* --'
-                set -a arguments $words
-                break
-            case 'run --as' 'run --json-args' 'run --timeout' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' '* --config' '* --store' '* -o' '* --output' '* --color'
-                set -e words[1]
-            case '* -*'
-            case ' run' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
-                if set -q arguments[1]
-                    set -a arguments $word
-                else
-                    set command (string trim -- "$command $word")
-                end
-            case '*'
-                set -a arguments $word
+        if test "$word" = --
+            set -a arguments $words
+            break
+        else if string match -q -- '-?*' $word
+            switch "$command $word"
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' '* --config' '* --store' '* -o' '* --output' '* --color'
+                    set -e words[1]
+            end
+        else if not set -q arguments[1]
+            and contains -- "$command $word" ' run' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            set command (string trim -- "$command $word")
+        else
+            set -a arguments $word
         end
     end
     printf '%s\n' "$command" $arguments
@@ -165,7 +163,7 @@ complete -c toolrt -n '__toolrt_in run' -s h -l help -d 'Show the help of this c
 complete -c toolrt -n '__toolrt_at 0 run' -f -a '(__toolrt_ask tools)' -d 'tool'
 complete -c toolrt -n '__toolrt_at 1+ run' -f -a '(__toolrt_arguments)' -d 'argument'
 complete -c toolrt -n '__toolrt_in completion' -s h -l help -d 'Show the help of this command'
-complete -c toolrt -n '__toolrt_at 0 completion' -f -a 'bash zsh fish powershell' -d 'bash|zsh|fish|powershell'
+complete -c toolrt -n '__toolrt_at 0 completion' -f -a 'bash zsh fish powershell' -d 'shell'
 complete -c toolrt -n '__toolrt_in help' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 help' -f -a 'environment exit-codes filters options time' -d 'topic'
 complete -c toolrt -n '__toolrt_at 0 pack' -a list -d 'List the packs; a broken one is a row'

@@ -6,6 +6,9 @@
 Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
+    # An option without a value has no key Kind; the session may forbid to ask for it.
+    Set-StrictMode -Off
+
     $globalOptions = @(
         @{ Names = @('--config'); Help = 'Use this configuration file'; Name = 'FILE'; Kind = 'file' }
         @{ Names = @('--store'); Help = 'Use this audit store'; Name = 'FILE'; Kind = 'file' }
@@ -69,7 +72,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @(
-                @{ Name = 'bash|zsh|fish|powershell'; Kind = 'words'; Words = @('bash', 'zsh', 'fish', 'powershell') }
+                @{ Name = 'shell'; Kind = 'words'; Words = @('bash', 'zsh', 'fish', 'powershell') }
             )
         }
         'help' = @{

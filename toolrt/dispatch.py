@@ -285,7 +285,8 @@ def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
         try:
             store.append_event(event)
         except Exception as exc:  # whatever the store raises: no record, no run
-            raise AuditUnavailableError(str(exc)) from exc
+            retryable = isinstance(exc, ToolrtError) and exc.retryable
+            raise AuditUnavailableError(str(exc), retryable=retryable) from exc
     return GateReceipt(event.id, committed=store is not None)
 
 

@@ -359,10 +359,10 @@ class AuditUnavailableError(ToolrtError):
     """The gate event could not be stored, so nothing ran."""
 
     code = "audit_unavailable"
-    retryable = True
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, retryable: bool = False) -> None:
         self.reason = reason
+        self.retryable = retryable
         super().__init__(f"the audit record cannot be written: {reason}")
 
 

@@ -217,9 +217,7 @@ class EventStore(Protocol):
     def get_event(self, event_id: str) -> Event | None:
         """Return the event with that id, or None."""
 
-    def query_events(
-        self, filter: EventFilter = ..., page: PageRequest = ...
-    ) -> Page:
+    def query_events(self, filter: EventFilter = ..., page: PageRequest = ...) -> Page:
         """Return the events that match, newest first by sequence."""
 
     def count_events(self, filter: EventFilter = ...) -> int:

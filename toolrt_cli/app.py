@@ -48,9 +48,7 @@ Filters = Annotated[
 Since = Annotated[
     str | None, typer.Option("-S", "--since", help="From this time on, such as 7d")
 ]
-Until = Annotated[
-    str | None, typer.Option("-U", "--until", help="Up to this time")
-]
+Until = Annotated[str | None, typer.Option("-U", "--until", help="Up to this time")]
 ConfigFile = Annotated[str | None, typer.Argument(help="The file; default: as found")]
 
 

@@ -102,10 +102,14 @@ def _rejected(session: Session, caller: str, capability: str) -> list[Document]:
         if glob(pattern).match(capability)
     ]
     own.sort(key=lambda item: -_likeness(item["pattern"], capability))
-    nearest = [*others[:_MOST_NEAR], *own] if not _is_like(own, capability) else [
-        *own,
-        *others[:_MOST_NEAR],
-    ]
+    nearest = (
+        [*others[:_MOST_NEAR], *own]
+        if not _is_like(own, capability)
+        else [
+            *own,
+            *others[:_MOST_NEAR],
+        ]
+    )
     return [{**item, "nearest": index == 0} for index, item in enumerate(nearest)]
 
 

@@ -64,6 +64,7 @@ def near_names(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
 def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -> None:
     """Show *error* on standard error, as text or as one line of JSON."""
     chosen = advice or advise(error)
+    streams.out.flush()
     if streams.settings.is_json:
         streams.err.write(_as_json(error, chosen) + "\n")
     else:
@@ -81,9 +82,7 @@ def _as_json(error: ToolrtError, advice: Advice) -> str:
         body["call_id"] = error.call_id
     if isinstance(error, errors.ToolFailedError):
         body["tool_code"] = error.tool_code
-    if isinstance(
-        error, errors.InvalidArgsError | ConfigError | ArgumentSyntaxError
-    ):
+    if isinstance(error, errors.InvalidArgsError | ConfigError | ArgumentSyntaxError):
         body["faults"] = msgspec.to_builtins(error.faults)
     if isinstance(error, ConfigError):
         first = error.faults[0]
@@ -93,9 +92,8 @@ def _as_json(error: ToolrtError, advice: Advice) -> str:
 
 
 def _as_text(error: ToolrtError, advice: Advice, streams: Streams) -> list[str]:
-    if isinstance(error, ConfigError):
-        steps = [f"next: {escape(step)}" for step in advice.next]
-        return [render(error.faults), *steps]
+    if isinstance(error, ConfigError):  # drawn with snippets, steps and all; escaped
+        return [render(error.faults)]
     lines = [f"{_red('error', streams)}: {escape(_message(error))}"]
     if isinstance(error, ArgumentSyntaxError):
         lines += [f"  {line}" for line in error.lines()]  # escaped already

@@ -65,7 +65,9 @@ def tool_help(tool: Tool) -> str:
     if properties:
         width = max(map(len, properties)) + 2
         lines += ["", "Arguments:"]
-        lines += [f"  {n:<{width}}{_about(n, s, schema)}" for n, s in properties.items()]
+        lines += [
+            f"  {n:<{width}}{_about(n, s, schema)}" for n, s in properties.items()
+        ]
     elif schema.get("additionalProperties", True):
         lines += ["", "Takes any arguments."]
     return "\n".join([*lines, ""])

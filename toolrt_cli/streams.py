@@ -25,6 +25,7 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     def remark(self, text: str) -> None:
         """Write one line to standard error unless ``--quiet`` was given."""
         if not self.settings.quiet:
+            self.out.flush()  # what is said about the data stands below the data
             self.err.write(escape(text) + "\n")
 
 

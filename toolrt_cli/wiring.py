@@ -37,6 +37,7 @@ from toolrt import (
 from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
 from toolrt.loading import load_object, load_pack
+from toolrt.pack import Binding
 from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
@@ -316,10 +317,22 @@ def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pa
         )
         pack.bind(
             _definition(verb, handler),
-            bind_command(spec),
+            _adopting(bind_command(spec)),
             source=_place(config, "pack", name, "handler", verb),
         )
     return pack
+
+
+def _adopting(command: Binding) -> Binding:
+    """Return *command* for a process that makes one call: it ends what escapes."""
+
+    def call(params: dict[str, Any], ctx: CallContext) -> Any:
+        from toolrt.bindings.process import adopt_orphans
+
+        adopt_orphans()
+        return command(params, ctx)
+
+    return call
 
 
 def _definition(verb: str, handler: model.Handler) -> HandlerDef:

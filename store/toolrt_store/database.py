@@ -32,13 +32,11 @@ _URI_SAFE: Final = frozenset(
 )
 
 
-def open_writer(
-    path: str, lock: WriteLock, *, durability: Durability, now_us: int
-) -> sqlite.Connection:
+def open_writer(path: str, *, durability: Durability, now_us: int) -> sqlite.Connection:
     """
     Return a connection that may write to the store at *path*, made if it is missing.
 
-    The caller holds *lock*.
+    The caller holds the writing lock.
 
     Raises:
         StoreError: Any leaf save `IdentityConflictError`; the file is untouched.

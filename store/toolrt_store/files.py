@@ -8,8 +8,6 @@ new database is made under another name and renamed, so that a store is either w
 not there.
 """
 
-# ruff: noqa: PTH102, PTH104, PTH108, PTH112, PTH116, PTH119, PTH120 - on the start-up path, where pathlib costs more than the calls
-
 from __future__ import annotations
 
 import os

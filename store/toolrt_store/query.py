@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from toolrt.event import EventFilter
+from toolrt.event import EventFilter, PageRequest
 from toolrt_store.call_id import encode_id
 from toolrt_store.rows import CALL, GATE, KIND_NUMBERS, SYSTEM
 
@@ -77,6 +77,24 @@ def _bounds(filter: EventFilter) -> Iterator[Condition]:
         yield Condition("e.at_us < ?", (filter.before,))
     if filter.min_duration_ms is not None:
         yield Condition("e.duration_ms >= ?", (filter.min_duration_ms,))
+
+
+def paged(condition: Condition, page: PageRequest) -> tuple[Condition, str]:
+    """
+    Return *condition* within the bounds of *page*, and the order and limit.
+
+    Raises:
+        ValueError: *page* has an offset and a keyset bound.
+    """
+    bounds = [condition]
+    if page.after_seq is not None:
+        bounds.append(Condition("e.seq > ?", (page.after_seq,)))
+    if page.before_seq is not None:
+        bounds.append(Condition("e.seq < ?", (page.before_seq,)))
+    if len(bounds) > 1 and page.offset:
+        raise ValueError("a keyset page has no offset")
+    direction = "ASC" if page.after_seq is not None else "DESC"
+    return all_of(bounds), f"ORDER BY e.seq {direction} LIMIT ? OFFSET ?"
 
 
 def id_condition(event_id: str) -> Condition:

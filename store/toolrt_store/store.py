@@ -5,7 +5,7 @@ One SQLite connection behind one mutex. Writers of all processes queue on one lo
 readers never do.
 """
 
-# ruff: noqa: PTH100, S608 - no pathlib at start-up; SQL is put together from constants; values are always bound
+# ruff: noqa: S608 - no pathlib at start-up; SQL is put together from constants; values are always bound
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Final, Self
+
+import msgspec
 
 from toolrt.clock import new_ulid
 from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
@@ -24,6 +26,7 @@ from toolrt_store.dictionary import Dictionary
 from toolrt_store.follow import follow
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.liveness import Liveness
+from toolrt_store.lock import WriteLock
 from toolrt_store.query import Condition
 from toolrt_store.sink import StoreSink
 from toolrt_store.usage import Coverage, SourceUsage
@@ -106,16 +109,13 @@ class SqliteEventStore:
         try:
             with lock.hold(lock_timeout_s):
                 connection = database.open_writer(
-                    full_path, lock, durability=durability, now_us=now_us
+                    full_path, durability=durability, now_us=now_us
                 )
                 store = cls._over(full_path, connection, now_us)
         except BaseException:
             lock.close()
             raise
-        store._lock_timeout_s = lock_timeout_s
-        store._writer = Writer(
-            full_path, connection, store._dictionary, store._sets, lock
-        )
+        store._begin_writing(lock, lock_timeout_s)
         return store
 
     @classmethod
@@ -125,6 +125,17 @@ class SqliteEventStore:
         except sqlite.Error as error:
             connection.close()
             raise _translated(path, error) from error
+
+    def _begin_writing(self, lock: WriteLock, lock_timeout_s: float) -> None:
+        self._lock_timeout_s = lock_timeout_s
+        self._writer = Writer(
+            self.path,
+            self._connection,
+            dictionary=self._dictionary,
+            sets=self._sets,
+            lock=lock,
+            liveness=self._liveness,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -138,11 +149,11 @@ class SqliteEventStore:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._liveness.close()
             if self._writer is None:
                 self._connection.close()
             else:
                 self._writer.close(min(self._lock_timeout_s, _CLOSE_TIMEOUT_S))
+            self._liveness.close()
 
     def append_event(self, event: Event) -> Event:
         """
@@ -153,7 +164,7 @@ class SqliteEventStore:
             UnstorableEventError: It holds what cannot be kept, such as a name with NUL.
             StoreError: It could not be stored; nothing was.
         """
-        return self._append((event,))[0]
+        return msgspec.structs.replace(event, seq=self._append((event,)))
 
     def append_events(self, events: Sequence[Event]) -> BatchWriteSummary:
         """Store *events* in one commit, all or none. Raises like `append_event`."""
@@ -177,7 +188,7 @@ class SqliteEventStore:
             ValueError: *page* has an offset and a keyset bound.
         """
         condition = query.where(filter)
-        bounded, order = _paged(condition, page)
+        bounded, order = query.paged(condition, page)
         with self._reading():
             items = self._events(bounded, order, page.limit, page.offset)
             total = self._count(f"FROM events AS e WHERE {condition.sql}", condition)
@@ -296,7 +307,7 @@ class SqliteEventStore:
         with self._reading():
             return usage.read_coverage(self._connection)
 
-    def _append(self, events: Sequence[Event]) -> list[Event]:
+    def _append(self, events: Sequence[Event]) -> int:
         with self._mutex:
             self._require_open()
             if self._writer is None:
@@ -341,11 +352,9 @@ class SqliteEventStore:
             raise _translated(self.path, error) from error
 
     def _live_processes(self) -> LiveProcesses:
-        try:
+        with self._snapshot():
             sql = "SELECT coalesce(max(id), 0) FROM processes"
             newest = self._connection.execute(sql).fetchone()[0]
-        except sqlite.Error as error:
-            raise _translated(self.path, error) from error
         return LiveProcesses(self._liveness.live_slots(), newest)
 
     def _events(self, condition: Condition, tail: str, *values: int) -> list[Event]:
@@ -363,30 +372,18 @@ class SqliteEventStore:
     ) -> list[Attempt]:
         sql = f"{attempts.select_attempts(live)} AND {condition.sql} {tail}"
         # SQLite takes a negative limit for none.
-        values: tuple[Any, ...] = (*condition.values, -1 if limit is None else limit)
+        values = (*condition.values, -1 if limit is None else limit)
         found = self._connection.execute(sql, values).fetchall()
         return [attempts.read_attempt(row, self._dictionary) for row in found]
 
     def _count(self, source: str, condition: Condition) -> int:
-        cursor = self._connection.execute(f"SELECT count(*) {source}", condition.values)
-        count: int = cursor.fetchone()[0]
+        sql = f"SELECT count(*) {source}"
+        count: int = self._connection.execute(sql, condition.values).fetchone()[0]
         return count
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:
     return errors.from_sqlite(path, error, waited_s=database.BUSY_TIMEOUT_S)
-
-
-def _paged(condition: Condition, page: PageRequest) -> tuple[Condition, str]:
-    bounds = [condition]
-    if page.after_seq is not None:
-        bounds.append(Condition("e.seq > ?", (page.after_seq,)))
-    if page.before_seq is not None:
-        bounds.append(Condition("e.seq < ?", (page.before_seq,)))
-    if len(bounds) > 1 and page.offset:
-        raise ValueError("a keyset page has no offset")
-    direction = "ASC" if page.after_seq is not None else "DESC"
-    return query.all_of(bounds), f"ORDER BY e.seq {direction} LIMIT ? OFFSET ?"
 
 
 def _changed_since(seq: int) -> Condition:

@@ -13,8 +13,6 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from toolrt.event import Event
 from toolrt_store import errors, rows, sqlite
 from toolrt_store.database import BUSY_TIMEOUT_S
@@ -35,16 +33,18 @@ class Writer:
         self,
         path: str,
         connection: sqlite.Connection,
+        *,
         dictionary: Dictionary,
         sets: GrantSets,
         lock: WriteLock,
+        liveness: Liveness,
     ) -> None:
         self._path = path
         self._connection = connection
         self._dictionary = dictionary
         self._sets = sets
         self._lock = lock
-        self._liveness = Liveness(path)
+        self._liveness = liveness
         self._slot: int | None = None
         self._pid = os.getpid()
 
@@ -55,9 +55,9 @@ class Writer:
         process: str,
         started_us: int,
         lock_timeout_s: float,
-    ) -> list[Event]:
+    ) -> int:
         """
-        Store *events* durably and return them with their ``seq``.
+        Store *events* durably and return the ``seq`` of the first.
 
         Raises:
             StoreError: They could not be stored; none was.
@@ -88,26 +88,23 @@ class Writer:
         else:
             self._connection.close()
             self._lock.release()
-        self._liveness.close()
         self._lock.close()
 
-    def _transact(
-        self, events: Sequence[Event], process: str, started_us: int
-    ) -> list[Event]:
+    def _transact(self, events: Sequence[Event], process: str, started_us: int) -> int:
         registered = self._slot is not None
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             if not registered:
                 self._register(process, started_us)
-            stored = self._insert(events)
+            first = self._insert(events)
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back(unregister=not registered)
             raise
         self._dictionary.settle()
-        return stored
+        return first
 
-    def _insert(self, events: Sequence[Event]) -> list[Event]:
+    def _insert(self, events: Sequence[Event]) -> int:
         first: int = self._connection.execute(_NEXT_SEQ).fetchone()[0]
         values = [
             rows.encode(event, seq, self._dictionary, self._sets)
@@ -117,10 +114,7 @@ class Writer:
         # A trigger that swallows a row would raise nothing.
         if cursor.rowcount != len(events):
             raise errors.ForeignStoreError(self._path, "it swallowed an event")
-        return [
-            msgspec.structs.replace(event, seq=seq)
-            for seq, event in enumerate(events, first)
-        ]
+        return first
 
     def _register(self, process: str, started_us: int) -> None:
         slot = self._dictionary.process_number(process, self._pid, started_us)

@@ -207,9 +207,7 @@ def test_follow_shows_what_another_process_commits(shell: Cli, home: Path) -> No
     assert "Traceback" not in err
 
 
-def test_follow_waits_for_a_store_that_is_not_there_yet(
-    shell: Cli, home: Path
-) -> None:
+def test_follow_waits_for_a_store_that_is_not_there_yet(shell: Cli, home: Path) -> None:
     """The first record ever is shown, too."""
     follower = subprocess.Popen(
         [sys.executable, "-m", "toolrt_cli", "audit", "tail", "-f"],

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 from .conftest import Cli, Ran
 
 WriteConfig = Callable[[str], Path]
@@ -78,9 +77,7 @@ class TestWithoutConfig:
 
         assert ran == Ran(0, '{"echoed":{"text":"hi"}}\n', "")
 
-    def test_a_refusal_names_what_to_add_and_where(
-        self, cli: Cli, home: Path
-    ) -> None:
+    def test_a_refusal_names_what_to_add_and_where(self, cli: Cli, home: Path) -> None:
         """Capability, caller, file and the exact lines: adding them is enough."""
         Path("README.md").write_text("# hello\n")
         refused = cli("run", "fs.read", "path=README.md", "--as", "alice")
@@ -122,7 +119,7 @@ class TestArguments:
         "words",
         [
             pytest.param(["code=012"], id="k=v"),
-            pytest.param(["code:=\"012\""], id="k:=json"),
+            pytest.param(['code:="012"'], id="k:=json"),
             pytest.param(["--code", "012"], id="--k v"),
             pytest.param(["--code=012"], id="--k=v"),
             pytest.param(["--json-args", '{"code": "012"}'], id="--json-args"),
@@ -140,9 +137,7 @@ class TestArguments:
 
         assert cli("run", "cmd.code", *words).out == "012 none\n"
 
-    def test_standard_input_gives_the_arguments(
-        self, shell: Cli, policy: Path
-    ) -> None:
+    def test_standard_input_gives_the_arguments(self, shell: Cli, policy: Path) -> None:
         """--json-args - reads the whole object."""
         ran = shell("run", "cmd.code", "--json-args", "-", stdin='{"code": "x"}')
 
@@ -172,9 +167,9 @@ class TestArguments:
         ran = cli("run", "fs.grep", "patern=x", "max_matches=many", "ignore_case=7")
 
         assert ran.code == 2
-        assert "ignore_case: must be boolean, got \"7\"" in ran.err
-        assert "max_matches: must be integer, got \"many\"" in ran.err
-        assert "patern: is not known, got \"x\"; did you mean pattern?" in ran.err
+        assert 'ignore_case: must be boolean, got "7"' in ran.err
+        assert 'max_matches: must be integer, got "many"' in ran.err
+        assert 'patern: is not known, got "x"; did you mean pattern?' in ran.err
         assert "pattern: is required" in ran.err
         assert "signature: fs.grep(pattern: string," in ran.err
         assert cli("audit", "query", "outcome=invalid_args", "--count").out == "1\n"

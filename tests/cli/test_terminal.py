@@ -24,7 +24,7 @@ class FakeTty(io.StringIO):
 def pseudo_terminal() -> Iterator[TextIO]:
     """A real terminal of 0 columns, as one over a serial line is."""
     leader, follower = os.openpty()
-    with open(follower, "w", encoding="utf-8") as stream:  # noqa: PTH123
+    with open(follower, "w", encoding="utf-8") as stream:
         yield stream
     os.close(leader)
 

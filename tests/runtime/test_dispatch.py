@@ -217,9 +217,7 @@ class TestSuccess:
         assert details.grants.grants == (ALICE,)
         assert bench.store.events[1].details == details
 
-    def test_the_details_carry_what_the_wire_event_does_not(
-        self, bench: Bench
-    ) -> None:
+    def test_the_details_carry_what_the_wire_event_does_not(self, bench: Bench) -> None:
         """Actor, namespace, effect, policy, reason and the digest of the arguments."""
         bench.builder.with_policy("ab" * 32)
 
@@ -488,9 +486,7 @@ class TestGate:
         bench.builder.with_gate(Named(lambda _: Allow()))
         bench.add()
 
-        names = [
-            e.payload["gate_impl"] for e in bench.store.events if e.kind == "gate"
-        ]
+        names = [e.payload["gate_impl"] for e in bench.store.events if e.kind == "gate"]
         assert names == ["RecordingGate", "policy v7"]
 
     def test_a_rate_limit_obligation_is_enforced(self, bench: Bench) -> None:

@@ -162,7 +162,9 @@ def test_foreign_file_is_refused_and_untouched(
     with pytest.raises(ForeignStoreError, match=match) as info:
         SqliteEventStore.open(path, read_only=read_only)
 
-    assert contents(tmp_path) == before
+    # A reader of a WAL database cannot take away the -shm that it needed.
+    after = contents(tmp_path)
+    assert {name: after[name] for name in (before if read_only else after)} == before
     assert (info.value.path, info.value.code) == (str(path), "integrity")
 
 
@@ -225,7 +227,7 @@ def test_log_of_a_deleted_store_is_not_played_into_a_new_one(db_path: Path) -> N
     wal = db_path.with_name("audit.db-wal")
     wal.write_bytes(b"old")
 
-    with pytest.raises(ForeignStoreError, match="audit.db-wal is left"):
+    with pytest.raises(ForeignStoreError, match=r"audit\.db-wal is left"):
         SqliteEventStore.open(db_path)
 
     assert wal.read_bytes() == b"old"

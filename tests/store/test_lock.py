@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -181,15 +182,9 @@ def test_processes_make_one_store_together(db_path: Path) -> None:
     """Several processes that find no store make one and the same."""
     processes = [start_python(WRITER, db_path, number, 2) for number in range(3)]
 
-    said = finish_all(processes)
+    lines = " ".join(finish(processes)).split()
 
-    assert sorted(said) == [1, 2, 3, 4, 5, 6]
-
-
-def finish_all(processes: list[object]) -> list[int]:
-    """Return the sequence numbers that writers report."""
-    lines = " ".join(finish(processes)).split()  # type: ignore[arg-type]
-    return [int(line) for line in lines if line != "ready"]
+    assert sorted(line for line in lines if line != "ready") == list("123456")
 
 
 CALLER = """
@@ -241,7 +236,7 @@ def test_follow_sees_other_processes(db_path: Path) -> None:
         process = start_python(FOLLOWED, db_path)
         followed = store.follow(poll_s=0.001)
 
-        seqs = [event.seq for event, _ in zip(followed, range(31), strict=False)]
+        seqs = [event.seq for event in islice(followed, 31)]
 
         assert seqs == list(range(1, 32))
         finish([process])

@@ -200,7 +200,7 @@ def _find(name: str, path: str) -> str:
 
 def _is_executable(path: str) -> bool:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib is not imported at start
+        mode = os.stat(path).st_mode
     except OSError:
         return False
     return stat.S_ISREG(mode) and os.access(path, os.X_OK)

@@ -137,7 +137,7 @@ class _Walk:
 
     def run(self, roots: Sequence[str]) -> Opened:
         is_absolute = self._path.startswith("/")
-        cwd = "" if roots and is_absolute else os.getcwd()  # noqa: PTH109 - a str is needed
+        cwd = "" if roots and is_absolute else os.getcwd()
         bases = _base_parts(roots or (cwd,))
         absolute = self._path if is_absolute else f"{cwd}/{self._path}"
         pending = self._enter_root(bases, _parts(absolute))

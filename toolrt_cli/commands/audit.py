@@ -217,7 +217,9 @@ def path_command(session: Session, streams: Streams) -> int:
     return Exit.OK
 
 
-def _filter(words: Sequence[str], since: str | None, until: str | None) -> AttemptFilter:
+def _filter(
+    words: Sequence[str], since: str | None, until: str | None
+) -> AttemptFilter:
     now_us = time.time_ns() // 1000
     try:
         after_us, before_us = parse_range(since, until, now_us=now_us, tz=None)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from toolrt import (
+    AuditUnavailableError,
     CallResult,
     CapabilityDeniedError,
     InvalidArgsError,
@@ -32,11 +33,10 @@ from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
 from toolrt_cli.problems import Advice, ConfirmationError, advise, report
 from toolrt_cli.streams import Streams, open_streams
 from toolrt_cli.wiring import Session, open_registry, open_session
+from toolrt_store import SqliteEventStore, StoreError
 
 
-def run_command(
-    words: list[str], before: Globals, environ: Mapping[str, str]
-) -> int:
+def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -> int:
     """
     Run ``toolrt run`` with *words* and return the exit code.
 
@@ -70,17 +70,8 @@ def _find(session: Session, name: str) -> Tool | None:
         return None
 
 
-def _make(
-    session: Session, call: ToolCall, options: RunWords, streams: Streams
-) -> int:
-    from toolrt_store import SqliteEventStore
-
-    table = session.config.config.store
-    with SqliteEventStore.open(
-        session.store_path,
-        durability=table.durability,
-        lock_timeout_s=table.lock_timeout,
-    ) as store:
+def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams) -> int:
+    with _open_store(session) as store:
         registry = open_registry(session, store)
         result = registry.run(call)
     if options.why:
@@ -92,6 +83,18 @@ def _make(
     if streams.err_terminal.is_tty:
         streams.remark(_summary(result))
     return Exit.OK
+
+
+def _open_store(session: Session) -> SqliteEventStore:
+    table = session.config.config.store
+    try:
+        return SqliteEventStore.open(
+            session.store_path,
+            durability=table.durability,
+            lock_timeout_s=table.lock_timeout,
+        )
+    except StoreError as exc:
+        raise AuditUnavailableError(str(exc), retryable=exc.retryable) from exc
 
 
 def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
@@ -145,9 +148,7 @@ class _Files:
         return sys.stdin.read()
 
 
-def _confirm(
-    tool: Tool, session: Session, options: RunWords, streams: Streams
-) -> None:
+def _confirm(tool: Tool, session: Session, options: RunWords, streams: Streams) -> None:
     """Ask before an effect that the config says to ask for."""
     effect = tool.definition.effect
     if effect not in session.config.config.runtime.confirm or options.yes:
@@ -257,9 +258,7 @@ def _capability_advice(
     file, lines = grant_lines(session, call.caller or "", error.missing)
     has = ", ".join(error.granted) or "none of what it needs"
     return Advice(
-        details=(
-            f"needs {', '.join(error.required)}; {call.caller} has {has}",
-        ),
+        details=(f"needs {', '.join(error.required)}; {call.caller} has {has}",),
         file=file,
         lines=lines,
         next=tuple(

@@ -166,13 +166,13 @@ def _arguments(command: Any) -> Iterator[Argument]:
     for param in command.params:
         if not isinstance(param, TyperOption):
             metavar = _metavar(param)
-            yield Argument(
-                metavar.lower(), _values(metavar, param), is_repeated=param.nargs < 0
-            )
+            name = param.name if "|" in metavar else metavar.lower()
+            is_repeated = param.nargs < 0
+            yield Argument(name, _values(metavar, param), is_repeated)
 
 
 def _metavar(param: Any) -> str:
-    return (param.metavar or param.name).strip("[]").upper()
+    return str(param.metavar or param.name).strip("[]").upper()
 
 
 def _values(metavar: str, param: Any) -> Values:

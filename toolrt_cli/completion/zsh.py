@@ -32,7 +32,8 @@ def render(line: CommandLine) -> str:
         if field.values.kind in _NAMES
     ]
     fields = [
-        "    " + _quoted(f"{_escaped(field.name)}=:{field.help}") for field in line.fields
+        "    " + _quoted(f"{_escaped(field.name)}=:{field.help}")
+        for field in line.fields
     ]
     tables = {
         "GENERATED": GENERATED,
@@ -72,11 +73,11 @@ def _option(option: Option) -> str:
         f"{name}=" if value and name.startswith("--") else name for name in option.names
     ]
     about = option.help.replace("]", "\\]").replace("[", "\\[")
-    spec = _quoted(f"[{about}]{value}")
+    spec = f"[{about}]{value}"
     if len(names) == 1:
-        return names[0] + spec
+        return _quoted(names[0] + spec)
     excluded = _quoted(f"({' '.join(option.names)})")
-    return f"{excluded}{{{','.join(names)}}}{spec}"
+    return f"{excluded}{{{','.join(names)}}}{_quoted(spec)}"
 
 
 def _argument(place: int, argument: Argument) -> str:

@@ -5,8 +5,6 @@ Named on the command line, named in the environment, found upward from the worki
 directory, the user's own, none: in this order, and the first that there is decides.
 """
 
-# os.path throughout: pathlib would cost a start 2 ms.
-# ruff: noqa: PTH118, PTH120
 from __future__ import annotations
 
 import os

@@ -5,8 +5,6 @@ The bytes are read once, and owner and mode are taken from the open file: what w
 checked and digested is what is used.
 """
 
-# os.path throughout: pathlib would cost a start 2 ms.
-# ruff: noqa: PTH109, PTH118, PTH120
 from __future__ import annotations
 
 import os

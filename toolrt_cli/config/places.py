@@ -5,8 +5,6 @@ On Linux the two variables are read here, with the answer that platformdirs woul
 importing it costs a fifth of a start. Other systems ask platformdirs.
 """
 
-# os.path throughout: pathlib would cost a start 2 ms.
-# ruff: noqa: PTH117, PTH118
 from __future__ import annotations
 
 import os

@@ -5,8 +5,6 @@ A cloned repository must not grant itself tools. The list is in the user's state
 directory, outside every tree that is worked on, and an edit of a file ends its trust.
 """
 
-# os.path throughout: pathlib would cost a start 2 ms.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH120, PTH123
 from __future__ import annotations
 
 import os

@@ -1,8 +1,8 @@
 # bash completion of toolrt.
 # @GENERATED@ Do not edit.
 #
-# Nothing here evaluates what stands on the line or what toolrt prints. Works with
-# set -u, and with bash 3.2, which lacks compopt and so adds a space after NAME= too.
+# Nothing here evaluates what stands on the line or what toolrt prints. It works with
+# set -u. Where compopt is missing (before bash 4), a space follows NAME= too.
 
 # Sets commands, options and arguments of the command $1, its words joined by spaces.
 _toolrt_command()
@@ -25,7 +25,7 @@ _toolrt_option()
 
 # Takes the quotes off the word $1 as it was typed. Sets value; quote, the one that is
 # still open; and base, the part of value that stays when readline replaces its word:
-# it breaks words at COMP_WORDBREAKS and after an open quote.
+# it breaks words at COMP_WORDBREAKS (before @, after any other) and after an open quote.
 _toolrt_unquote()
 {
     local raw=$1 char before='' i=0
@@ -45,8 +45,9 @@ _toolrt_unquote()
         elif [[ -z $quote && $char == [\"\'] ]]; then
             before=$base quote=$char base=$value
         else
+            [[ $quote$char != @ || ${COMP_WORDBREAKS-} != *@* ]] || base=$value
             value+=$char
-            [[ -n $quote || ${COMP_WORDBREAKS-} != *"$char"* ]] || base=$value
+            [[ -n $quote || $char == @ || ${COMP_WORDBREAKS-} != *"$char"* ]] || base=$value
         fi
     done
 }

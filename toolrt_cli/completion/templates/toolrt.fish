@@ -13,21 +13,19 @@ function __toolrt_line
     while set -q words[1]
         set -l word $words[1]
         set -e words[1]
-        switch "$command $word"
-            case '* --'
-                set -a arguments $words
-                break
-            case @VALUES@
-                set -e words[1]
-            case '* -*'
-            case @COMMANDS@
-                if set -q arguments[1]
-                    set -a arguments $word
-                else
-                    set command (string trim -- "$command $word")
-                end
-            case '*'
-                set -a arguments $word
+        if test "$word" = --
+            set -a arguments $words
+            break
+        else if string match -q -- '-?*' $word
+            switch "$command $word"
+                case @VALUES@
+                    set -e words[1]
+            end
+        else if not set -q arguments[1]
+            and contains -- "$command $word" @COMMANDS@
+            set command (string trim -- "$command $word")
+        else
+            set -a arguments $word
         end
     end
     printf '%s\n' "$command" $arguments

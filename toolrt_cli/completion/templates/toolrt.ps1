@@ -6,6 +6,9 @@
 Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
+    # An option without a value has no key Kind; the session may forbid to ask for it.
+    Set-StrictMode -Off
+
     $globalOptions = @(
 @GLOBAL@
     )

@@ -4,10 +4,12 @@
 #
 # Nothing here evaluates what stands on the line or what toolrt prints.
 
-# Sets specs and commands of the command $1, its words joined by spaces.
+# Sets specs and commands of the command $1, its words joined by spaces; fails where
+# there is none.
 _toolrt_command() {
   case $1 in
 @COMMANDS@
+    (*) return 1 ;;
   esac
   specs+=(
 @GLOBAL@
@@ -70,12 +72,13 @@ _toolrt_level() {
   local context state state_descr curcontext=$curcontext ret=1
   local -a line specs commands
   local -A opt_args
-  _toolrt_command "$1"
+  _toolrt_command "$1" || return
   if (( ! $#commands )); then
     _arguments -S $specs
     return
   fi
-  _arguments -C -S $specs '1:command:->command' '*::word:->word' && ret=0
+  # -A: options after a sub-command are for its own level.
+  _arguments -C -S -A '-*' $specs '1:command:->command' '*::word:->word' && ret=0
   case $state in
     (command) _describe -t commands 'toolrt command' commands && ret=0 ;;
     (word)

@@ -1,0 +1,160 @@
+"""Where a person sits: a pseudo-terminal on all three streams."""
+
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+WriteConfig = Callable[[str], Path]
+
+CONFIG = """
+[runtime]
+packs = ["std", "cmd"]
+[callers.alice]
+capabilities = ["fs:read"]
+[pack.cmd.handler."cmd.wipe"]
+command = ["touch", "wiped"]
+effect = "destructive"
+"""
+
+
+def on_terminal(*words: str, typed: str = "", columns: int = 120) -> tuple[int, str]:
+    """Run toolrt on a terminal; return its exit code and all that was on the screen."""
+    pid, terminal = pty.fork()
+    if pid == 0:  # the child: the terminal is its stdin, stdout and stderr
+        try:
+            os.execv(sys.executable, [sys.executable, "-m", "toolrt_cli", *words])
+        finally:
+            os._exit(127)
+    size = struct.pack("HHHH", 40, columns, 0, 0)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+    os.write(terminal, typed.encode())
+    screen = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # Linux ends a terminal without a writer this way
+            break
+        if not chunk:
+            break
+        screen += chunk
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), screen.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture(autouse=True)
+def terminal(config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config(CONFIG)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_a_list_is_a_table_with_headers() -> None:
+    """On a terminal the columns have names."""
+    code, screen = on_terminal("pack", "handlers", "std", "--color", "never")
+
+    assert code == 0
+    header = next(line for line in screen.splitlines() if "VERB" in line)
+    assert header.split() == [
+        "PACK",
+        "VERSION",
+        "VERB",
+        "SIGNATURE",
+        "CAPABILITY",
+        "EFFECT",
+        "VISIBILITY",
+        "SOURCE",
+    ]
+    assert "\x1b" not in screen
+
+
+def test_a_result_is_indented_and_the_record_named() -> None:
+    """JSON is laid out for reading; the last line names the record."""
+    code, screen = on_terminal("run", "echo.say", "a=1", "--color", "never")
+
+    assert code == 0
+    assert '{\n  "echoed": {\n    "a": "1"\n  }\n}\n' in screen
+    assert screen.splitlines()[-1].startswith("record 01")
+
+
+def test_quiet_leaves_the_data_alone() -> None:
+    """-q drops the remarks."""
+    _, screen = on_terminal("run", "echo.say", "-q")
+
+    assert "record" not in screen
+
+
+def test_the_text_of_a_file_cannot_drive_the_terminal() -> None:
+    """Escape sequences of a result are made visible, lines and backslashes kept."""
+    Path("evil.txt").write_text("a\\b\n\x1b[2J\x1b]0;title\x07end\n")
+
+    _, screen = on_terminal("run", "fs.read", "path=evil.txt", "--as", "alice", "-q")
+
+    assert screen == "a\\b\n\\x1b[2J\\x1b]0;title\\x07end\n"
+
+
+def test_errors_are_coloured_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Colour is for terminals, and NO_COLOR turns it off."""
+    _, coloured = on_terminal("run", "fs.read", "path=x")
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, plain = on_terminal("run", "fs.read", "path=x")
+
+    assert "\x1b[31merror\x1b[0m: caller" in coloured
+    assert "\x1b" not in plain
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "wiped"),
+    [("y\n", 0, True), ("YES\n", 0, True), ("\n", 3, False), ("no\n", 3, False)],
+)
+def test_a_destructive_tool_asks_a_person(
+    typed: str, code: int, *, wiped: bool
+) -> None:
+    """Only a yes runs it."""
+    ended, screen = on_terminal("run", "cmd.wipe", typed=typed)
+
+    assert "cmd:cmd.wipe has effect destructive. Run it? [y/N]" in screen
+    assert (ended, Path("wiped").exists()) == (code, wiped)
+
+
+def test_attempts_are_shown_in_local_time_with_marks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """People see their own clock and a mark beside each outcome."""
+    monkeypatch.setenv("TZ", "Etc/GMT-5")
+    on_terminal("run", "echo.say")
+    on_terminal("run", "fs.read", "path=x")
+
+    _, screen = on_terminal("audit", "tail", "--color", "never")
+
+    assert "✓ success" in screen
+    assert "✗ capability_denied" in screen
+    assert "Z " not in screen.splitlines()[1]
+
+
+def test_explain_is_drawn_with_marks() -> None:
+    """The verdict stands first, in colour."""
+    code, screen = on_terminal("provenance", "explain", "alice", "fs:read")
+
+    assert code == 0
+    assert screen.startswith("\x1b[32mALLOW\x1b[0m  alice may use fs:read\n")
+
+
+def test_control_c_at_the_question_ends_it() -> None:
+    """Nothing has run, no traceback; 130."""
+    ended, screen = on_terminal("run", "cmd.wipe", typed="\x03")
+
+    assert ended == 130
+    assert not Path("wiped").exists()
+    assert "Traceback" not in screen
