@@ -183,11 +183,12 @@ def render(document: Document, *, show_time: Any = str) -> list[str]:
 
 
 def _describe(item: Document) -> str:
-    source = item["source"]
-    place = "the built-in default"
-    if source["file"] is not None:
-        place = f"{source['file']}:{source['line']}:{source['column']}"
+    place = _place(item["source"])
     return f"allow-list {place} callers.{item['audience']!r} {item['pattern']!r}"
+
+
+def _place(source: Mapping[str, Any]) -> str:
+    return f"{source['file']}:{source['line']}:{source['column']}"
 
 
 def _usage(used: Mapping[str, Any], show_time: Any) -> str:
@@ -204,7 +205,5 @@ def _ending(document: Document) -> list[str]:
         shown = [f"    {line}" for line in change["lines"]]
         return [f"to allow it, add to {change['file']}:", *shown]
     sources = [link["source"] for p in document["paths"] for link in p["links"]]
-    places = [f"{s['file']}:{s['line']}" for s in sources if s["file"] is not None]
-    if not places:
-        return []
-    return [f"removing {' and '.join(places)} ends this access"]
+    places = [_place(source) for source in sources if source["file"] is not None]
+    return [f"removing {' and '.join(places)} ends this access"] if places else []

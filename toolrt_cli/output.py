@@ -24,6 +24,8 @@ Item = Mapping[str, object]
 #: Rows that Rich may draw; it takes 0.33 ms a row.
 _RICH_ROWS: Final = 50
 _GAP: Final = "  "
+#: The narrowest that Rich may fold a column to.
+_FOLDED: Final = 24
 _SCALARS: Final = (str, int, bool, type(None))
 _MARKDOWN: Final = {ord(char): "\\" + char for char in "\\`*_[]|~$"} | {
     ord("<"): "&lt;",
@@ -45,6 +47,8 @@ class Column(msgspec.Struct, frozen=True):
     get: Callable[[Item], object] | None = None
     #: Whether a table aligns the column to the right, as numbers are.
     right: bool = False
+    #: Whether Rich may break a cell over several lines to fit the terminal.
+    fold: bool = False
 
     def value(self, item: Item) -> object:
         """Return what stands in this column for *item*; None if nothing does."""
@@ -274,16 +278,25 @@ def _draw(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head, column in zip(_heads(columns), columns, strict=True):
+    heads = _heads(columns)
+    for index, (head, column) in enumerate(zip(heads, columns, strict=True)):
+        widest = max(display_width(row[index]) for row in [heads, *rows])
         justify: Any = "right" if column.right else "left"
-        # Folded, not cut: what a cell says is never left out.
-        table.add_column(Text(head), justify=justify, overflow="fold")
+        # Folded or whole, never cut: what a cell says is never left out.
+        table.add_column(
+            Text(head),
+            justify=justify,
+            overflow="fold",
+            no_wrap=not column.fold,
+            min_width=min(widest, _FOLDED) if column.fold else widest,
+        )
+    needed = sum((column.min_width or 0) + len(_GAP) for column in table.columns)
     for row in rows:
         # Text, never str: Rich would read markup in it and fail on "[/]".
         table.add_row(*(Text(cell) for cell in row))
     console = Console(
         file=out,
-        width=terminal.width,
+        width=max(terminal.width, needed),
         color_system="standard" if terminal.colour else None,
         force_terminal=True,
         legacy_windows=False,

@@ -20,7 +20,7 @@ from toolrt_store.schema import SCHEMA_VERSION
 from toolrt_store.sink import StoreSink
 from toolrt_store.sqlite import SQLITE_VERSION
 from toolrt_store.store import VALUE_FIELDS, SqliteEventStore
-from toolrt_store.usage import Coverage, SourceUsage
+from toolrt_store.usage import Coverage, SourceUsage, Usage
 
 __all__ = [
     "ATTEMPT_FIELDS",
@@ -42,4 +42,5 @@ __all__ = [
     "StoreUnavailableError",
     "Term",
     "UnstorableEventError",
+    "Usage",
 ]

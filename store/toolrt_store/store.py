@@ -29,7 +29,7 @@ from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.query import Condition
 from toolrt_store.sink import StoreSink
-from toolrt_store.usage import Coverage, SourceUsage
+from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
 DEFAULT_LOCK_TIMEOUT_S: Final = 10.0
@@ -275,7 +275,7 @@ class SqliteEventStore:
             prefix = attempts.id_prefix(call_id_or_prefix)
             return self._attempts(prefix, live, order, _MOST_PREFIX_MATCHES)
 
-    def usage(self, caller: str, capability: str) -> tuple[SourceUsage, ...]:
+    def usage(self, caller: str, capability: str) -> Usage:
         """Return how calls of *caller* were granted *capability*, for each source."""
         with self._reading():
             return usage.read_usage(self._connection, self._sets, caller, capability)

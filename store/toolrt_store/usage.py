@@ -28,6 +28,20 @@ class SourceUsage(msgspec.Struct, frozen=True):
     last_us: int
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """
+    How often a caller used a capability: calls, and the first and last of them.
+
+    A call that several sources grant counts once here and in each of ``sources``, which
+    come in the order of first use. Times are Unix microseconds, None without a call.
+    """
+
+    calls: int
+    first_us: int | None
+    last_us: int | None
+    sources: tuple[SourceUsage, ...]
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """
     How much the store holds: events, and the times of the first and the last stored.
@@ -40,14 +54,17 @@ class Coverage(msgspec.Struct, frozen=True):
     last_us: int | None
 
 
-_USAGE: Final = f"""
-SELECT count(DISTINCT e.seq), min(e.at_us), max(e.at_us), {SOURCE_COLUMNS}
+_COUNTED: Final = "count(DISTINCT e.seq), min(e.at_us), max(e.at_us)"
+_USED: Final = f"""
 FROM events AS e
 JOIN grants AS g ON g.grant_set = e.grant_set
 JOIN grant_sources AS s ON s.id = g.source
 WHERE e.caller = (SELECT id FROM names WHERE text = ?) AND e.kind = {CALL}
   AND g.capability = (SELECT id FROM names WHERE text = ?)
-GROUP BY s.id ORDER BY min(e.seq)
+"""
+_USAGE: Final = f"SELECT {_COUNTED} {_USED}"
+_USAGE_BY_SOURCE: Final = f"""
+SELECT {_COUNTED}, {SOURCE_COLUMNS} {_USED} GROUP BY s.id ORDER BY min(e.seq)
 """
 _COVERAGE: Final = """
 SELECT
@@ -59,15 +76,17 @@ SELECT
 
 def read_usage(
     connection: sqlite.Connection, sets: GrantSets, caller: str, capability: str
-) -> tuple[SourceUsage, ...]:
-    """Return the use of each source, in the order of first use."""
+) -> Usage:
+    """Return the use of a capability, as a whole and by source."""
+    named = (caller, capability)
     found = []
-    for row in connection.execute(_USAGE, (caller, capability)).fetchall():
+    for row in connection.execute(_USAGE_BY_SOURCE, named).fetchall():
         calls, first_us, last_us, *columns = row
         source = _as_told(sets.source(*columns), capability)
         if source is not None:
             found.append(SourceUsage(source, calls, first_us, last_us))
-    return tuple(found)
+    calls, first_us, last_us = connection.execute(_USAGE, named).fetchone()
+    return Usage(calls, first_us, last_us, tuple(found))
 
 
 def _as_told(source: Source, capability: str) -> AllowRule | ChainLink | None:

@@ -111,11 +111,23 @@ def test_long_cells_are_folded_and_not_cut() -> None:
         None,
         [{"tool": "x" * 100}],
         terminal=Terminal(is_tty=True, width=30),
-        columns=COLUMNS[:1],
+        columns=[Column("tool", "TOOL", fold=True)],
     )
 
     assert text.count("x") == 100
     assert max(len(line) for line in text.splitlines()) <= 30
+
+
+def test_other_cells_stay_on_one_line() -> None:
+    """What is to be copied, such as an id, is wider than the terminal if need be."""
+    text = listed(
+        None,
+        [{"tool": "x" * 100}],
+        terminal=Terminal(is_tty=True, width=30),
+        columns=[Column("tool", "TOOL")],
+    )
+
+    assert text.splitlines()[1] == "x" * 100
 
 
 def test_long_lists_are_not_drawn_by_rich() -> None:

@@ -62,7 +62,7 @@ def test_use_is_counted_from_the_record(cli: Cli, policy: Path) -> None:
     assert used["calls"] == 2
     assert used["first"] < used["last"]
     assert "used by 2 recorded calls, first " in text
-    assert f"removing {policy}:2 ends this access" in text
+    assert f"removing {policy}:2:30 and {policy}:2:38 ends this access" in text
 
 
 def test_a_refusal_shows_what_was_looked_at_and_what_to_change(

@@ -26,8 +26,14 @@ effect = "destructive"
 """
 
 
-def on_terminal(*words: str, typed: str = "", columns: int = 120) -> tuple[int, str]:
-    """Run toolrt on a terminal; return its exit code and all that was on the screen."""
+def on_terminal(
+    *words: str, prompt: str = "", typed: str = "", columns: int = 120
+) -> tuple[int, str]:
+    """
+    Run toolrt on a terminal; return its exit code and all that was on the screen.
+
+    *typed* is typed once *prompt* is on the screen.
+    """
     pid, terminal = pty.fork()
     if pid == 0:  # the child: the terminal is its stdin, stdout and stderr
         try:
@@ -36,8 +42,7 @@ def on_terminal(*words: str, typed: str = "", columns: int = 120) -> tuple[int, 
             os._exit(127)
     size = struct.pack("HHHH", 40, columns, 0, 0)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
-    os.write(terminal, typed.encode())
-    screen = b""
+    screen, to_type = b"", typed.encode()
     while True:
         try:
             chunk = os.read(terminal, 65536)
@@ -46,6 +51,9 @@ def on_terminal(*words: str, typed: str = "", columns: int = 120) -> tuple[int, 
         if not chunk:
             break
         screen += chunk
+        if to_type and prompt.encode() in screen:
+            os.write(terminal, to_type)
+            to_type = b""
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), screen.decode().replace("\r\n", "\n")
@@ -122,7 +130,7 @@ def test_a_destructive_tool_asks_a_person(
     typed: str, code: int, *, wiped: bool
 ) -> None:
     """Only a yes runs it."""
-    ended, screen = on_terminal("run", "cmd.wipe", typed=typed)
+    ended, screen = on_terminal("run", "cmd.wipe", prompt="[y/N]", typed=typed)
 
     assert "cmd:cmd.wipe has effect destructive. Run it? [y/N]" in screen
     assert (ended, Path("wiped").exists()) == (code, wiped)
@@ -140,7 +148,26 @@ def test_attempts_are_shown_in_local_time_with_marks(
 
     assert "✓ success" in screen
     assert "✗ capability_denied" in screen
-    assert "Z " not in screen.splitlines()[1]
+    assert screen.splitlines()[0].split() == [
+        "TIME",
+        "OUTCOME",
+        "CALLER",
+        "TOOL",
+        "MS",
+        "CALL",
+    ]
+    assert len(screen.splitlines()) == 3
+
+
+def test_a_narrow_terminal_leaves_nothing_out() -> None:
+    """One attempt stays one line, its id whole, however narrow the terminal."""
+    on_terminal("run", "echo.say")
+
+    _, screen = on_terminal("audit", "tail", "--color", "never", columns=40)
+
+    head, row = screen.splitlines()
+    assert head.startswith("TIME")
+    assert len(row.split()[-1]) == 26
 
 
 def test_explain_is_drawn_with_marks() -> None:
@@ -153,7 +180,7 @@ def test_explain_is_drawn_with_marks() -> None:
 
 def test_control_c_at_the_question_ends_it() -> None:
     """Nothing has run, no traceback; 130."""
-    ended, screen = on_terminal("run", "cmd.wipe", typed="\x03")
+    ended, screen = on_terminal("run", "cmd.wipe", prompt="[y/N]", typed="\x03")
 
     assert ended == 130
     assert not Path("wiped").exists()

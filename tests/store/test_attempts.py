@@ -26,6 +26,7 @@ from toolrt_store import (
     SourceUsage,
     SqliteEventStore,
     Term,
+    Usage,
 )
 from toolrt_store.call_id import text_after, ulid_range
 
@@ -247,8 +248,10 @@ def test_values_count_attempts(filled: SqliteEventStore) -> None:
         filled.values("ms")
 
 
-def test_usage_is_counted_for_each_source(store: SqliteEventStore) -> None:
-    """Calls count under every source that granted the capability to the caller."""
+def test_usage_is_counted_as_a_whole_and_for_each_source(
+    store: SqliteEventStore,
+) -> None:
+    """A call that two sources grant counts once, and under each of them."""
     link = ChainLink(issuer="did:key:z6Mk", depth=1, digest="ef" * 32)
     both = CapabilitySet((*FS_GRANTS.grants, Grant("fs:read", link)))
     store.append_events(
@@ -261,11 +264,17 @@ def test_usage_is_counted_for_each_source(store: SqliteEventStore) -> None:
         ]
     )
 
-    assert store.usage("ci-bot", "fs:read") == (
-        SourceUsage(FS_RULE, 2, NOON_US + 1, NOON_US + 2),
-        SourceUsage(link, 1, NOON_US + 2, NOON_US + 2),
+    assert store.usage("ci-bot", "fs:read") == Usage(
+        2,
+        NOON_US + 1,
+        NOON_US + 2,
+        (
+            SourceUsage(FS_RULE, 2, NOON_US + 1, NOON_US + 2),
+            SourceUsage(link, 1, NOON_US + 2, NOON_US + 2),
+        ),
     )
-    assert store.usage("ci-bot", "fs:write") == store.usage("x", "fs:read") == ()
+    unused = Usage(0, None, None, ())
+    assert store.usage("ci-bot", "fs:write") == store.usage("x", "fs:read") == unused
 
 
 def test_usage_of_events_without_details(store: SqliteEventStore) -> None:
@@ -285,12 +294,12 @@ def test_usage_of_events_without_details(store: SqliteEventStore) -> None:
 
     store.append_event(Event.from_call(event, namespace="local", actor="os:eve"))
 
-    used = [one.source for one in store.usage("eve", "a")]
+    used = [one.source for one in store.usage("eve", "a").sources]
     assert used == [
         AllowRule(pattern="a"),
         ChainLink(issuer="did:key:z6Mk", depth=2, digest=""),
     ]
-    assert store.usage("eve", "b") == ()
+    assert store.usage("eve", "b") == Usage(1, NOON_US, NOON_US, ())
     assert store.values("capability") == [("a", 1), ("b", 1)]
 
 

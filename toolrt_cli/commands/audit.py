@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -293,29 +293,42 @@ def _cell(value: object) -> str:
 
 
 def _columns(streams: Streams) -> list[Column]:
-    when: Callable[[Any], object] | None = None
-    if streams.out_terminal.is_tty:
-        when = _local_time
+    if not streams.out_terminal.is_tty:
+        return _COLUMNS
     return [
-        Column("time", "TIME", when),
-        Column("outcome", "OUTCOME", _marked if streams.out_terminal.is_tty else None),
+        Column("time", "TIME", _local_time),
+        Column("outcome", "OUTCOME", _marked),
         Column("caller", "CALLER"),
         Column("tool", "TOOL"),
         Column("duration_ms", "MS", right=True),
-        Column("decision", "DECISION"),
-        Column("code", "CODE"),
         Column("call_id", "CALL"),
     ]
 
 
+_COLUMNS: Final = [
+    Column("time", "TIME"),
+    Column("outcome", "OUTCOME"),
+    Column("caller", "CALLER"),
+    Column("tool", "TOOL"),
+    Column("duration_ms", "MS", right=True),
+    Column("decision", "DECISION"),
+    Column("code", "CODE"),
+    Column("call_id", "CALL"),
+]
+
+
 def _local_time(item: Any) -> str:
+    """Return the time on the wall; the date only where it is not today's."""
     from toolrt.clock import parse_rfc3339
 
-    return show_local(parse_rfc3339(item["time"].replace("Z", "+00:00")), None)
+    at = show_local(parse_rfc3339(item["time"].replace("Z", "+00:00")), None)
+    today = show_local(time.time_ns() // 1000, None)[:10]
+    return at[11:] if at.startswith(today) else at[:19]
 
 
 def _marked(item: Any) -> str:
-    return f"{_MARKS.get(item['outcome'], '✗')} {item['outcome']}"
+    mark = _MARKS.get(item["outcome"], "✗")
+    return " ".join(filter(None, [mark, item["outcome"], item["code"]]))
 
 
 def _show_count(number: int, streams: Streams) -> None:

@@ -20,17 +20,17 @@ _PACK_COLUMNS: Final = [
     Column("version", "VERSION"),
     Column("handlers", "HANDLERS", right=True),
     Column("status", "STATUS"),
-    Column("source", "SOURCE"),
+    Column("source", "SOURCE", fold=True),
 ]
 _HANDLER_COLUMNS: Final = [
     Column("pack", "PACK"),
     Column("version", "VERSION"),
     Column("verb", "VERB"),
-    Column("signature", "SIGNATURE"),
+    Column("signature", "SIGNATURE", fold=True),
     Column("capabilities", "CAPABILITY"),
     Column("effect", "EFFECT"),
     Column("visibility", "VISIBILITY"),
-    Column("source", "SOURCE"),
+    Column("source", "SOURCE", fold=True),
 ]
 
 

@@ -76,13 +76,13 @@ def _capabilities(session: Session) -> dict[str, None]:
 def _usage(
     store: SqliteEventStore | None, caller: str, capability: str
 ) -> Mapping[str, Any]:
-    rows = () if store is None else store.usage(caller, capability)
-    if not rows:
+    usage = None if store is None else store.usage(caller, capability)
+    if usage is None or usage.first_us is None or usage.last_us is None:
         return {"calls": 0, "first": None, "last": None}
     return {
-        "calls": sum(row.calls for row in rows),
-        "first": show_utc(min(row.first_us for row in rows)),
-        "last": show_utc(max(row.last_us for row in rows)),
+        "calls": usage.calls,
+        "first": show_utc(usage.first_us),
+        "last": show_utc(usage.last_us),
     }
 
 
