@@ -13,6 +13,7 @@ from typing import Any, Final
 from toolrt import AllowRule, Grant
 from toolrt.gate import glob
 from toolrt_cli.grant_lines import grant_lines
+from toolrt_cli.output import to_json
 from toolrt_cli.times import show_utc
 from toolrt_cli.wiring import Session, authority
 
@@ -20,6 +21,8 @@ Document = dict[str, Any]
 
 #: Rules of other callers that are listed beside a refusal.
 _MOST_NEAR: Final = 3
+#: From here on a rule of the caller's own looks like the capability misspelt.
+_TYPO: Final = 0.8
 
 
 def explain(
@@ -74,7 +77,7 @@ def _link(caller: str, grant: Grant) -> Document:
             {
                 "name": "pattern",
                 "ok": True,
-                "detail": f"{rule.pattern!r} {how} {grant.capability}",
+                "detail": f"{to_json(rule.pattern)} {how} {grant.capability}",
             }
         ],
         "expires": None,
@@ -89,7 +92,7 @@ def _rejected(session: Session, caller: str, capability: str) -> list[Document]:
     """Return the rules that were looked at and did not grant, the nearest first."""
     callers = session.config.config.callers
     own = [
-        _near(session, name, index, pattern, f"{pattern!r} does not cover {capability}")
+        _near(session, name, index, pattern, f"does not cover {capability}")
         for name in (caller,)
         if name in callers
         for index, pattern in enumerate(callers[name].capabilities)
@@ -131,7 +134,7 @@ def _near(
 
 
 def _is_like(own: Sequence[Document], capability: str) -> bool:
-    return bool(own) and _likeness(own[0]["pattern"], capability) > 0.6  # noqa: PLR2004
+    return bool(own) and _likeness(own[0]["pattern"], capability) > _TYPO
 
 
 def _likeness(pattern: str, capability: str) -> float:
@@ -184,7 +187,8 @@ def render(document: Document, *, show_time: Any = str) -> list[str]:
 
 def _describe(item: Document) -> str:
     place = _place(item["source"])
-    return f"allow-list {place} callers.{item['audience']!r} {item['pattern']!r}"
+    caller, pattern = to_json(item["audience"]), to_json(item["pattern"])
+    return f"allow-list {place} callers.{caller} {pattern}"
 
 
 def _place(source: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals
+from toolrt_cli.version import VERSION
 
 _BYTES_DEFAULT: Final = StdSettings().max_bytes
 
@@ -283,7 +284,7 @@ def _load_one(config: LoadedConfig, name: str) -> Pack:
     if table is not None:
         return _command_pack(config, name, table)
     if name == "std":
-        return std_pack(_std_settings(config))
+        return std_pack(_std_settings(config), version=VERSION)
     return load_pack(name)
 
 

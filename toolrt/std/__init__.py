@@ -20,7 +20,7 @@ __all__ = ["StdSettings", "std_pack"]
 _PATH_ERRORS: Final = ("NOT_FOUND", "OUTSIDE_ROOTS", "NOT_A_FILE", "PERMISSION", "IO")
 
 
-def std_pack(settings: StdSettings = DEFAULT_SETTINGS) -> Pack:
+def std_pack(settings: StdSettings = DEFAULT_SETTINGS, *, version: str = "") -> Pack:
     """Return a new pack ``std`` that works under *settings*."""
 
     def read(params: dict[str, Any], ctx: CallContext) -> str:
@@ -38,7 +38,7 @@ def std_pack(settings: StdSettings = DEFAULT_SETTINGS) -> Pack:
 
         return files.glob(settings, ctx, **params)
 
-    pack = Pack("std", description="Built-in tools", source="built-in")
+    pack = Pack("std", description="Built-in tools", source="built-in", version=version)
     pack.bind(_ECHO_SAY, _say)
     pack.bind(_FS_GLOB, glob)
     pack.bind(_FS_GREP, grep)
