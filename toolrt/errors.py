@@ -371,6 +371,8 @@ class RecordLostError(ToolrtError):
 
     code = "record_lost"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, failure: ToolrtError | None = None) -> None:
         self.reason = reason
+        #: How the call itself ended, where it did not end well.
+        self.failure = failure
         super().__init__(f"the tool ran, its record cannot be written: {reason}")

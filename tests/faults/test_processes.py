@@ -195,6 +195,41 @@ def test_a_store_that_is_locked_past_the_deadline_stops_the_tool(home: Path) -> 
     assert not (home / "marker").exists()
 
 
+JAM = """
+[store]
+lock_timeout = "200ms"
+[pack.cmd.handler."cmd.jam"]
+command = ["sh", "jam.sh", "{lock}"]
+[pack.cmd.handler."cmd.jam".args]
+lock = { type = "string" }
+"""
+
+
+@pytest.mark.slow
+def test_a_record_that_cannot_be_finished_is_10_and_the_result_is_printed(
+    home: Path,
+) -> None:
+    """The tool leaves a process that holds the writing lock: its CallEvent is lost."""
+    path = home / "config/toolrt/toolrt.toml"
+    path.write_text(path.read_text() + JAM)
+    (home / "hold.py").write_text(f"import os\nos.setsid()\n{HOLD_LOCK}")
+    (home / "jam.sh").write_text(
+        f'{sys.executable} hold.py "$1" <fifo >held 2>&1 &\n'
+        "while ! grep -q held held; do sleep 0.02; done; echo done\n"
+    )
+    os.mkfifo(home / "fifo")
+    keep_open = os.open(home / "fifo", os.O_RDWR)
+
+    lock = home / "state/toolrt/audit.db.lock"
+    process = start("run", "cmd.jam", f"lock={lock}")
+    out, err = process.communicate(timeout=30)
+    os.close(keep_open)  # the holder reads the end of its input, and ends
+
+    assert (process.returncode, out) == (10, "done\n")
+    assert "the tool ran, its record cannot be written" in err
+    assert [item["outcome"] for item in attempts()] == ["interrupted"]
+
+
 HOLD_LOCK = """
 import fcntl, sys
 file = open(sys.argv[1], "rb")

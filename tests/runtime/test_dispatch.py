@@ -746,9 +746,18 @@ class TestHandler:
         result = bench.add()
 
         assert isinstance(result.error, RecordLostError)
+        assert result.error.failure is None
         assert result.value == {"title": "t"}
         assert result.outcome == Success()
         assert bench.sink.events == [result.event]
+
+    def test_a_lost_call_event_of_a_failure_keeps_the_failure(self) -> None:
+        """How the tool ended is not hidden by what became of its record."""
+        result = Bench(fail_on=("call",)).run("fail")
+
+        assert isinstance(result.error, RecordLostError)
+        assert isinstance(result.error.failure, ToolFailedError)
+        assert result.outcome == ExecutionFailed("NO_ROOM", retryable=True)
 
 
 class TestHook:

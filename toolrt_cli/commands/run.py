@@ -20,6 +20,7 @@ from toolrt import (
     CapabilityDeniedError,
     InvalidArgsError,
     RateLimitedError,
+    RecordLostError,
     Registry,
     Tool,
     ToolCall,
@@ -77,6 +78,8 @@ def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams)
     if options.why:
         _explain_decision(session, call, result, streams)
     _show(result, streams)
+    if isinstance(result.error, RecordLostError) and result.error.failure:
+        report(result.error.failure, streams)
     if result.error is not None:
         report(result.error, streams, _advise(result, call, session, registry))
         return exit_code(result.error)

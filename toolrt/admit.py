@@ -1,0 +1,273 @@
+"""
+The first half of the pipeline: from a call to an attempt that may run, or to its end.
+
+The numbered comments are the stages, and their order decides which failure is reported:
+
+1 resolve, 2 namespace, 3 gate, 4 gate event durable, 5 capabilities, 6 limits,
+7 arguments, 8 dry run. A failure before stage 3 gates nothing; one at stage 4 runs
+nothing; an unknown name is held back until stage 4 is done, so that asking for it is
+recorded like any other call. What comes after is in ``toolrt.settle``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from toolrt.attempt import CANONICAL, Attempt, details_of
+from toolrt.call import CallResult, Core, Tool, ToolCall, find_tool, not_found
+from toolrt.clock import new_ulid, rfc3339
+from toolrt.context import CallContext
+from toolrt.errors import (
+    ArgFault,
+    AuditUnavailableError,
+    CapabilityDeniedError,
+    GateReceipt,
+    GateUnavailableError,
+    InvalidArgsError,
+    InvalidInputError,
+    PermissionDeniedError,
+    ToolrtError,
+)
+from toolrt.event import Event
+from toolrt.gate import (
+    Allow,
+    AuditEvent,
+    Deny,
+    GateContext,
+    GateRequest,
+    RateLimitObligation,
+)
+from toolrt.limits import Window
+from toolrt.namespace import ActorRef, Namespace, mint_token
+from toolrt.schema import with_defaults
+from toolrt.settle import settle
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+def admit(core: Core, registry: Any, call: ToolCall) -> Attempt | CallResult:
+    """Take *call* through stages 1 to 8: the attempt to run, or its early end."""
+    attempt = _begin(core, call)
+    try:
+        _place(attempt)
+        _pass_gate(attempt)
+        if attempt.tool is None:
+            raise not_found(core, call.tool)
+        _require_capabilities(attempt, attempt.tool)
+        _count_in(attempt, attempt.tool)
+        _require_valid(attempt, attempt.tool)
+    except ToolrtError as exc:
+        return settle(attempt, None, exc)
+    if call.dry_run:  # 8
+        return settle(
+            attempt,
+            {
+                "dry_run": True,
+                "tool_id": attempt.tool_id,
+                "args_preview": attempt.params,
+            },
+        )
+    _open_context(attempt, attempt.tool, registry)
+    return attempt
+
+
+def _begin(core: Core, call: ToolCall) -> Attempt:
+    """1: resolve the name; an unknown one goes on as it was given."""
+    tool = find_tool(core, call.tool)
+    actor = call.actor
+    if actor is None:
+        actor = ActorRef("caller", call.caller) if call.caller else ActorRef.anonymous()
+    return Attempt(
+        core=core,
+        call=call,
+        call_id=new_ulid(core.clock.now_us()),
+        started_ns=core.clock.monotonic_ns(),
+        actor=actor,
+        tool=tool,
+        tool_id=call.tool if tool is None else tool.tool_id,
+        namespace=core.namespace,
+    )
+
+
+def _place(attempt: Attempt) -> None:
+    """2: read the namespace and take a private copy of the arguments."""
+    params = attempt.call.params
+    params = {} if params is None else params
+    if isinstance(params, Mapping):
+        named = params.get("namespace")
+        if named is not None or "namespace" in params:
+            if not isinstance(named, str):
+                raise InvalidInputError("namespace: must be string")
+            attempt.namespace = Namespace.parse(named)
+        if attempt.tool is not None:
+            params = with_defaults(attempt.tool.definition.input_schema, params)
+    # The gate, the tool and the digest see one value that nobody else can change.
+    try:
+        attempt.params = msgspec.json.decode(CANONICAL.encode(params))
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise InvalidInputError("arguments: must be JSON") from exc
+
+
+def _pass_gate(attempt: Attempt) -> None:
+    """3 and 4: ask the gate, commit its answer, and go on only if it allowed."""
+    core, call, tool = attempt.core, attempt.call, attempt.tool
+    requested = call.requested
+    if requested is None:
+        requested = () if tool is None else tool.definition.capabilities
+    at_us = core.clock.now_us()
+    attempt.granted = core.authority.resolve(
+        call.caller, requested, call.proofs, at_us // 1_000_000
+    )
+    attempt.details = details_of(attempt)
+    request = _gate_request(attempt, requested, at_us)
+    decision = _ask(core, request)
+    if decision is None and core.gate_on_error == "allow":
+        _warn("the gate could not decide on %s; configured to allow", request.verb)
+        attempt.decision = "allow"
+        return
+    if decision is None:
+        audit = AuditEvent.unavailable(request, core.gate_impl)
+    else:
+        audit = AuditEvent.from_check(request, decision, core.gate_impl)
+    attempt.decision = audit.decision
+    receipt = _commit_gate_event(attempt, audit)
+    if decision is None:
+        raise GateUnavailableError(request.verb, "the gate failed", receipt)
+    if isinstance(decision, Deny):
+        raise PermissionDeniedError(request.verb, decision.reason, receipt)
+    attempt.windows = _obliged_windows(decision, request.verb, call.caller)
+
+
+def _gate_request(
+    attempt: Attempt, requested: tuple[str, ...], at_us: int
+) -> GateRequest:
+    call, tool = attempt.call, attempt.tool
+    context = GateContext(
+        call_id=attempt.call_id,
+        caller=call.caller,
+        tool_id=attempt.tool_id,
+        pack=None if tool is None else tool.pack,
+        effect=None if tool is None else tool.definition.effect,
+        requested=requested,
+        source=call.source,
+        session_id=call.session_id,
+        timestamp=rfc3339(at_us),
+    )
+    verb = call.tool if tool is None else tool.verb
+    # A copy of its own: a gate that writes into the arguments changes nothing.
+    args = msgspec.json.decode(CANONICAL.encode(attempt.params))
+    return GateRequest(attempt.actor, attempt.namespace, verb, args, context)
+
+
+def _ask(core: Core, request: GateRequest) -> Allow | Deny | None:
+    """Return the gate's decision, or None where it raised or gave something else."""
+    try:
+        decision: object = core.gate.check(request)
+    except Exception:  # noqa: BLE001 - the plugin boundary: a broken gate refuses
+        return None
+    return decision if isinstance(decision, Allow | Deny) else None
+
+
+def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
+    event = Event.from_audit(
+        audit,
+        call_id=attempt.call_id,
+        tool_id=attempt.tool_id,
+        caller_id=attempt.call.caller,
+        details=attempt.details,
+    )
+    _log_decision(audit)
+    store = attempt.core.store
+    if store is not None:
+        try:
+            store.append_event(event)
+        except Exception as exc:  # whatever the store raises: no record, no run
+            retryable = isinstance(exc, ToolrtError) and exc.retryable
+            raise AuditUnavailableError(str(exc), retryable=retryable) from exc
+    return GateReceipt(event.id, committed=store is not None)
+
+
+def _log_decision(audit: AuditEvent) -> None:
+    # Where nobody has imported logging nobody listens: not importing it saves a fifth
+    # of the start of `toolrt run`.
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logger = logging.getLogger("toolrt.gate")
+        if logger.isEnabledFor(logging.INFO):
+            extra = {"audit_event": audit.to_json().decode()}
+            logger.info("gate.check", extra=extra)
+
+
+def _warn(message: str, *args: object) -> None:
+    import logging
+
+    logging.getLogger("toolrt.gate").warning(message, *args)
+
+
+def _obliged_windows(allow: Allow, verb: str, caller: str | None) -> tuple[Window, ...]:
+    return tuple(
+        Window(
+            ("obligation", verb, caller or "", str(o.window_secs), str(o.max)),
+            o.max,
+            o.window_secs * _SECOND_NS,
+            f"{verb}: {o.max} in {o.window_secs} s, by the gate",
+        )
+        for o in allow.obligations
+        if isinstance(o, RateLimitObligation)
+    )
+
+
+def _require_capabilities(attempt: Attempt, tool: Tool) -> None:
+    """5: every missing capability at once."""
+    granted = attempt.granted.granted
+    missing = sorted(tool.required.difference(granted))
+    if missing:
+        raise CapabilityDeniedError(
+            sorted(tool.required),
+            granted,
+            missing,
+            caller=attempt.call.caller,
+            tool_id=tool.tool_id,
+        )
+
+
+def _count_in(attempt: Attempt, tool: Tool) -> None:
+    """6: concurrency and rate, without waiting."""
+    windows = (*tool.windows(attempt.call.caller), *attempt.windows)
+    most = tool.definition.max_concurrent
+    if most or windows:
+        attempt.core.limiter.admit(tool.tool_id, most, windows, attempt.started_ns)
+        attempt.counted = True
+
+
+def _require_valid(attempt: Attempt, tool: Tool) -> None:
+    """7: every fault of the arguments at once."""
+    params = attempt.params
+    if isinstance(params, dict) and not tool.takes_namespace:
+        params.pop("namespace", None)
+    faults: tuple[ArgFault, ...] = tool.check(params)
+    if faults:
+        raise InvalidArgsError(faults, tool_id=tool.tool_id)
+
+
+def _open_context(attempt: Attempt, tool: Tool, registry: Any) -> None:
+    timeout_s = tool.limits.timeout_s
+    if attempt.call.timeout_s is not None:
+        timeout_s = min(timeout_s, attempt.call.timeout_s)
+    clock = attempt.core.clock
+    attempt.context = CallContext(
+        call_id=attempt.call_id,
+        caller=attempt.call.caller,
+        tool_id=tool.tool_id,
+        token=mint_token(attempt.namespace, attempt.actor),
+        capabilities=attempt.granted,
+        timeout_s=timeout_s,
+        max_output_bytes=tool.limits.max_output_bytes,
+        deadline_ns=clock.monotonic_ns() + int(timeout_s * _SECOND_NS),
+        monotonic_ns=clock.monotonic_ns,
+        registry=registry,
+    )

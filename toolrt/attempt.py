@@ -1,0 +1,69 @@
+"""One call on its way through the pipeline, and what the record needs of it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Final
+
+import msgspec
+
+from toolrt.call import Core, Tool, ToolCall
+from toolrt.capability import NO_CAPABILITIES, CapabilitySet
+from toolrt.context import CallContext
+from toolrt.event import CallDetails
+from toolrt.gate import Decision
+from toolrt.limits import Window
+from toolrt.namespace import ActorRef, Namespace
+
+#: Writes JSON that is equal for equal values: keys are sorted.
+CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+_DIGEST_BYTES: Final = 16
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One call on its way; `admit` fills it in, `settle` reads it."""
+
+    core: Core
+    call: ToolCall
+    call_id: str
+    started_ns: int
+    actor: ActorRef
+    tool: Tool | None
+    tool_id: str
+    namespace: Namespace
+    params: Any = None
+    granted: CapabilitySet = NO_CAPABILITIES
+    details: CallDetails | None = None
+    decision: Decision | None = None
+    windows: tuple[Window, ...] = ()
+    #: True while the call counts as in flight.
+    counted: bool = False
+    context: CallContext | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline of the handler has passed."""
+        return self.context is not None and self.context.remaining() <= 0
+
+
+def details_of(attempt: Attempt) -> CallDetails:
+    """Return what the record needs of *attempt* beyond the wire event."""
+    core, call, tool = attempt.core, attempt.call, attempt.tool
+    digest = None
+    if core.store is not None:
+        text = CANONICAL.encode(attempt.params)
+        digest = hmac.digest(core.store.args_key, text, "sha256")[:_DIGEST_BYTES]
+    return CallDetails(
+        namespace=str(attempt.namespace),
+        actor=str(attempt.actor),
+        caller=call.caller,
+        pack=None if tool is None else tool.pack,
+        effect=None if tool is None else tool.definition.effect,
+        args_digest=digest,
+        grants=attempt.granted,
+        policy=core.policy,
+        # Only a call whose end is stored too can be in flight or interrupted.
+        process=core.store.process if core.store and core.store_calls else None,
+        reason=call.reason,
+        labels=call.labels,
+    )
