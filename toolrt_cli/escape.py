@@ -31,9 +31,15 @@ _ASCII: Final = {code: _escaped(code) for code in (*range(32), 127)} | {
     ord("\t"): "\\t",
     ord("\\"): "\\\\",
 }
-_ASCII_BLOCK: Final = {
-    code: text for code, text in _ASCII.items() if chr(code) not in "\n\t"
-}
+
+
+def _without(table: dict[int, str], chars: str) -> dict[int, str]:
+    return {code: text for code, text in table.items() if chr(code) not in chars}
+
+
+_ASCII_BLOCK: Final = _without(_ASCII, "\n\t")
+_ASCII_SHOWN: Final = _without(_ASCII, "\\")
+_ASCII_SHOWN_BLOCK: Final = _without(_ASCII_BLOCK, "\\")
 
 
 def escape(text: str) -> str:
@@ -59,6 +65,24 @@ def escape_block(text: str) -> str:
     if text.isascii():
         return text.translate(_ASCII_BLOCK)
     return _escape_unicode(text, _ASCII_BLOCK)
+
+
+def show(text: str) -> str:
+    """
+    Return *text* as `escape` does, but with its backslashes as they are.
+
+    For text that is to be recognised rather than told apart, such as a line of a file.
+    """
+    if text.isascii():
+        return text if text.isprintable() else text.translate(_ASCII_SHOWN)
+    return _escape_unicode(text, _ASCII_SHOWN)
+
+
+def show_block(text: str) -> str:
+    """Return *text* as `show` does, but with its newlines and tabs kept."""
+    if text.isascii():
+        return text.translate(_ASCII_SHOWN_BLOCK)
+    return _escape_unicode(text, _ASCII_SHOWN_BLOCK)
 
 
 def _escape_unicode(text: str, ascii_table: dict[int, str]) -> str:

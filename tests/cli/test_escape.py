@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolrt_cli.escape import display_width, escape, escape_block
+from toolrt_cli.escape import display_width, escape, escape_block, show, show_block
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -159,3 +159,13 @@ def test_block_keeps_lines(text: str) -> None:
 def test_display_width(text: str, columns: int) -> None:
     """Width counts what a terminal advances, not code points."""
     assert display_width(text) == columns
+
+
+def test_text_to_be_recognised_keeps_its_backslashes() -> None:
+    """show() is escape() without the doubling; show_block() also keeps lines and tabs."""
+    text = "a\\b\tc\nd\x1b\u202eé"
+
+    assert show(text) == "a\\b\\tc\\nd\\x1b\\u{202e}é"
+    assert show_block(text) == "a\\b\tc\nd\\x1b\\u{202e}é"
+    assert show("plain \\ text") == "plain \\ text"
+    assert show_block("\x07\\") == "\\x07\\"

@@ -28,7 +28,7 @@ from toolrt import (
 )
 from toolrt.schema import ANYTHING, signature
 from toolrt_cli.arguments import parse_json_args, parse_pairs
-from toolrt_cli.escape import escape, escape_block
+from toolrt_cli.escape import escape, show_block
 from toolrt_cli.exit_codes import Exit, exit_code
 from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
 from toolrt_cli.problems import Advice, ConfirmationError, advise, report
@@ -228,8 +228,7 @@ def _show_text(text: str, streams: Streams) -> None:
     if not streams.out_terminal.is_tty:
         streams.out.write(text)
         return
-    # A backslash in a text is no threat: only what the terminal would act on is shown.
-    shown = "\\".join(escape_block(part) for part in text.split("\\"))
+    shown = show_block(text)
     streams.out.write(shown if shown.endswith("\n") else shown + "\n")
 
 

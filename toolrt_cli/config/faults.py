@@ -16,6 +16,7 @@ from typing import Final, Literal, final
 import msgspec
 
 from toolrt.errors import ToolrtError
+from toolrt_cli.escape import display_width, show
 
 Key = str | int
 #: From the root of the document: keys of tables, indices of arrays.
@@ -26,7 +27,6 @@ _LINE_CHARS: Final = 100
 _CHARS_BEFORE: Final = 20
 # int() to text takes long for long numbers, and past 4300 digits Python refuses.
 _LONG_INT: Final = 10**20
-_FIRST_WIDE: Final = 0x100
 
 
 @final
@@ -60,8 +60,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """``file:line:column``, or the file alone."""
         if self.line is None:
-            return escape(self.file)
-        return f"{escape(self.file)}:{self.line}:{self.column}"
+            return show(self.file)
+        return f"{show(self.file)}:{self.line}:{self.column}"
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
@@ -93,7 +93,7 @@ class UntrustedConfigError(ConfigError):
                 Fault(
                     file=path,
                     message=f"found, not named, and {reason}",
-                    suggestion=f"read it, then: toolrt config trust {escape(path)}",
+                    suggestion=f"read it, then: toolrt config trust {show(path)}",
                 )
             ]
         )
@@ -104,20 +104,13 @@ def render(faults: Sequence[Fault]) -> str:
     return "\n\n".join(_render_one(fault) for fault in faults)
 
 
-def escape(text: str) -> str:
-    r"""Return *text* with what is not printable as ``\xNN`` or ``\u{NNNN}``."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
-
-
 def quote(value: object) -> str:
     """Return *value* in double quotes, printable and cut at 40 characters."""
     text = str(value)
     if len(text) > _SHOWN_CHARS:
         text = text[: _SHOWN_CHARS - 1] + "…"
     text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escape(text)}"'
+    return f'"{show(text)}"'
 
 
 def shown(value: object) -> str:
@@ -184,31 +177,14 @@ def _snippet_lines(fault: Fault, line: int, column: int, margin: str) -> list[st
     is_short = len(fault.snippet) <= _LINE_CHARS or start <= _LINE_CHARS // 2
     first = 0 if is_short else start - _CHARS_BEFORE
     shown = fault.snippet[first : first + _LINE_CHARS]
-    before = ("…" if first else "") + escape(shown[: start - first])
-    meant = escape(shown[start - first :][: fault.length or 1])
-    after = escape(shown[start - first + (fault.length or 1) :])
+    before = ("…" if first else "") + show(shown[: start - first])
+    meant = show(shown[start - first :][: fault.length or 1])
+    after = show(shown[start - first + (fault.length or 1) :])
     if len(fault.snippet) > first + _LINE_CHARS:
         after += "…"
-    carets = "^" * max(_columns(meant), 1)
+    carets = "^" * max(display_width(meant), 1)
     hint = f" {fault.suggestion}" if fault.suggestion else ""
     return [
         f"{line} | {before}{meant}{after}".rstrip(),
-        f"{margin} | {' ' * _columns(before)}{carets}{hint}",
+        f"{margin} | {' ' * display_width(before)}{carets}{hint}",
     ]
-
-
-def _columns(text: str) -> int:
-    """Return how many terminal columns *text*, printable, takes."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(
-        0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1
-        for one in text
-    )
-
-
-def _escaped(one: str) -> str:
-    code = ord(one)
-    return f"\\x{code:02x}" if code < _FIRST_WIDE else f"\\u{{{code:04x}}}"

@@ -17,11 +17,12 @@ import msgspec
 
 from toolrt_cli.config import model
 from toolrt_cli.config.discover import Located, Origin
-from toolrt_cli.config.faults import ConfigError, Fault, Position, escape
+from toolrt_cli.config.faults import ConfigError, Fault, Position
 from toolrt_cli.config.meaning import meaning_problems
 from toolrt_cli.config.places import expand_user
 from toolrt_cli.config.problems import Problem
 from toolrt_cli.config.quantities import decode
+from toolrt_cli.escape import show
 
 if TYPE_CHECKING:  # imported when a position is asked for: 3 ms of a start
     from toolrt_cli.config.positions import Positions
@@ -172,7 +173,7 @@ def _shape_problems(tree: dict[str, Any], refusal: str) -> list[Problem]:
 
     found = list(shape_problems(tree))
     # msgspec's word counts, also where this module's walk saw nothing.
-    return found or [Problem(path=(), message=escape(refusal))]
+    return found or [Problem(path=(), message=show(refusal))]
 
 
 def _decoded(path: str, data: bytes) -> str:
@@ -197,7 +198,7 @@ def _parsed(path: str, source: str) -> dict[str, Any]:
         # Python before 3.14 tells the place in the text alone.
         found = re.fullmatch(_PLACE, str(exc), re.DOTALL)
         reason = found[1] if found else str(exc)
-        message = f"not valid TOML: {escape(reason[:1].lower() + reason[1:])}"
+        message = f"not valid TOML: {show(reason[:1].lower() + reason[1:])}"
         if found is None or found[2] is None:
             raise _at_offset(path, source, len(source), message) from exc
         offset = _offset(source, int(found[2]), int(found[3]))

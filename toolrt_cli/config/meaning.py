@@ -15,8 +15,9 @@ from typing import Any, Final
 from toolrt.errors import InvalidNamespaceError
 from toolrt.namespace import Namespace
 from toolrt.pack import MAX_NAME_CHARS
-from toolrt_cli.config.faults import Path, escape, kind_name, quote, shown
+from toolrt_cli.config.faults import Path, kind_name, quote, shown
 from toolrt_cli.config.problems import Problem, did_you_mean
+from toolrt_cli.escape import show
 
 BUILT_IN_PACK: Final = "std"
 _UNBOUNDED: Final = float("inf")
@@ -172,7 +173,7 @@ def _command_problems(
         try:
             names = template_arguments((part,))
         except ValueError as exc:
-            yield Problem(path=at, message=escape(str(exc)))
+            yield Problem(path=at, message=show(str(exc)))
             continue
         if index == 0 and (names or not part):
             message = "the program to run must be named: no argument can stand for it"
@@ -187,7 +188,7 @@ def _undeclared(name: str, args: Mapping[str, Any], path: Path) -> Problem:
         path=path,
         message=f"no argument {quote(name)} is declared",
         suggestion=did_you_mean(name, args)
-        or f'declare it: args.{escape(name)} = {{ type = "string" }}',
+        or f'declare it: args.{show(name)} = {{ type = "string" }}',
     )
 
 

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import inspect
 
 from toolrt_cli.config import model
-from toolrt_cli.config.faults import Path, escape, kind_name, quote, shown
+from toolrt_cli.config.faults import Path, kind_name, quote, shown
 from toolrt_cli.config.problems import Problem, did_you_mean, one_of
 from toolrt_cli.config.quantities import ByteSize, Duration
+from toolrt_cli.escape import show
 
 
 def shape_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -103,7 +104,7 @@ def _own_rules(value: Any, cls: type, path: Path) -> Iterator[Problem]:
     try:
         msgspec.convert(value, cls)
     except msgspec.ValidationError as exc:
-        yield Problem(path=path, message=escape(str(exc)))
+        yield Problem(path=path, message=show(str(exc)))
 
 
 def _check_choice(value: Any, names: Sequence[str], path: Path) -> Iterator[Problem]:
@@ -122,7 +123,7 @@ def _check_quantity(value: Any, cls: type, path: Path) -> Iterator[Problem]:
     try:
         cls.decode(value)
     except ValueError as exc:
-        yield Problem(path=path, message=escape(str(exc)))
+        yield Problem(path=path, message=show(str(exc)))
 
 
 def _check_plain(value: Any, kind: inspect.Type, path: Path) -> Iterator[Problem]:

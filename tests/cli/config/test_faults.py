@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolrt.errors import ToolrtError
 from toolrt_cli.config import ConfigError, Fault, UntrustedConfigError, render
-from toolrt_cli.config.faults import escape, key_text, quote, shown
+from toolrt_cli.config.faults import key_text, quote, shown
 
 _FAULT = Fault(
     file="/etc/toolrt.toml",
@@ -57,8 +57,8 @@ def test_snippet_is_made_harmless_and_the_caret_still_fits() -> None:
     lines = render([fault]).splitlines()
 
     assert lines[1] == " --> a\\x1b.toml:1:5"
-    assert lines[3] == "1 | \\x09\\x1b\\u{202e}=\\x9bab\\u{dcff} # 日"
-    assert lines[4] == "  | " + " " * 17 + "^" * 6
+    assert lines[3] == "1 | \\t\\x1b\\u{202e}=\\x9bab\\u{dcff} # 日"
+    assert lines[4] == "  | " + " " * 15 + "^" * 6
 
 
 def test_carets_count_columns() -> None:
@@ -112,12 +112,6 @@ def test_untrusted_config_error() -> None:
         "read it, then: toolrt config trust /x/toolrt.toml"
     )
     assert "edited since" in str(error)
-
-
-def test_escape() -> None:
-    """What is printable stays; the rest is spelled out."""
-    assert escape("aé日") == "aé日"
-    assert escape("a\nb\u200b\U000e0001") == "a\\x0ab\\u{200b}\\u{e0001}"
 
 
 def test_quote_and_shown() -> None:
