@@ -51,9 +51,14 @@ def test_the_position_points_at_the_pattern(cli: Cli, policy: Path) -> None:
 
 
 def test_use_is_counted_from_the_record(cli: Cli, policy: Path) -> None:
-    """Calls that carried the capability, the first and the last of them."""
+    """Calls that ran with the capability, the first and the last of them."""
     Path("a").write_text("x")
-    for words in (["fs.read", "path=a"], ["fs.glob", "pattern=*"], ["echo.say"]):
+    for words in (
+        ["fs.read", "path=a"],
+        ["fs.read", "path=missing"],
+        ["fs.read", "pth=bad-arguments-use-nothing"],
+        ["echo.say"],
+    ):
         cli("run", *words, "--as", "alice")
 
     used = cli("provenance", "explain", "alice", "fs:read", "--json").document["used"]
