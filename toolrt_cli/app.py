@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -259,12 +259,12 @@ def completion(
 
     if shell not in SHELLS:
         raise UsageError(f"unknown shell {shell!r}: one of {', '.join(SHELLS)}")
-    sys.stdout.write(script(shell))
-    return Exit.OK
+    return _show_text(ctx, "completion", {"shell": shell, "script": script(shell)})
 
 
 @app.command("help", epilog=_EPILOG)
 def help_(
+    ctx: typer.Context,
     topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]")] = None,
 ) -> int:
     """Show a help topic; without one, list them."""
@@ -272,12 +272,28 @@ def help_(
 
     texts = topics()
     if topic is None:
-        sys.stdout.writelines(f"toolrt help {name}\n" for name in texts)
-    elif topic in texts:
-        sys.stdout.write(texts[topic])
-    else:
+        listed = "".join(f"toolrt help {name}\n" for name in texts)
+        return _show_text(ctx, "help", {"topics": list(texts), "text": listed})
+    if topic not in texts:
         raise UsageError(
             f"no help topic {topic!r}: one of {', '.join(texts)}",
             next_step="toolrt help",
         )
+    return _show_text(ctx, "help", {"topic": topic, "text": texts[topic]})
+
+
+def _show_text(ctx: typer.Context, schema: str, document: dict[str, Any]) -> int:
+    """Write a document whose last field is the text that people see."""
+    from toolrt_cli.output import emit_document
+
+    streams = _streams(ctx)
+    *_, text = document.values()
+    emit_document(
+        streams.out,
+        schema,
+        document,
+        streams.settings.output,
+        streams.out_terminal,
+        lambda: streams.out.write(text),
+    )
     return Exit.OK

@@ -41,7 +41,7 @@ def _guarded(words: list[str]) -> int:
     from toolrt.errors import ToolrtError
     from toolrt_cli.exit_codes import Exit, exit_code
     from toolrt_cli.grammar import Globals, split_command
-    from toolrt_cli.problems import report
+    from toolrt_cli.problems import InternalError, report
     from toolrt_cli.signals import Terminated, catch_sigterm
     from toolrt_cli.streams import open_streams
 
@@ -66,6 +66,12 @@ def _guarded(words: list[str]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return Exit.BROKEN_PIPE if is_run else Exit.OK
+    except Exception as exc:  # a bug of toolrt or of the system: said, never hidden
+        if os.environ.get("TOOLRT_DEBUG"):
+            raise
+        asked = Globals(output="json") if _wants_json(words) else settings
+        report(InternalError(exc), open_streams(asked, os.environ))
+        return Exit.FAILED
 
 
 def _command(rest: list[str], settings: object) -> int:

@@ -105,7 +105,7 @@ def emit_document(  # noqa: PLR0917 - one call shape for every command
     document: Mapping[str, object],
     fmt: str | None,
     terminal: Terminal,
-    render: Callable[[], None],
+    render: Callable[[], object],
 ) -> None:
     """Write *document* as JSON if *fmt* says so, otherwise let *render* show it."""
     if fmt in ("json", "jsonl"):

@@ -40,6 +40,16 @@ class ConfirmationError(errors.PolicyError):
         super().__init__(f"{tool_id} has effect {effect}, which asks first")
 
 
+class InternalError(ToolrtError):
+    """Something that toolrt did not foresee; where it happened is told on request."""
+
+    code = "internal"
+    next_step = "run it again with TOOLRT_DEBUG=1 and report what it prints"
+
+    def __init__(self, exc: Exception) -> None:
+        super().__init__(f"unexpected {type(exc).__name__}: {exc}")
+
+
 class NotFoundError(ToolrtError):
     """A name that the operator typed is not known; `near` are names like it."""
 

@@ -12,6 +12,7 @@ _ENVIRONMENT: Final = {
     "TOOLRT_STORE": "the audit store; --store wins over it",
     "TOOLRT_CALLER": "the caller of a call; --as wins over it",
     "TOOLRT_REQUEST_ID": "an id of yours, recorded with the gate event of a call",
+    "TOOLRT_DEBUG": "if it is not empty, an unexpected error shows its traceback",
     "NO_COLOR": "if it is not empty, no colour",
     "FORCE_COLOR, CLICOLOR_FORCE": "if not empty and not 0, colour even on a pipe",
     "CLICOLOR": "0 for no colour",

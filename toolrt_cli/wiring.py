@@ -236,17 +236,30 @@ def _gate(session: Session) -> Gate:
     elif table.kind == "allow-all":
         gate = AllowAllGate()
     else:
-        name = table.kind.removeprefix("python:")
-        found = load_object(name)
-        gate = found() if isinstance(found, type) else found
-        if not callable(getattr(gate, "check", None)):
-            raise PackLoadError(name, "expected a gate with a method check")
+        gate = _python_gate(table.kind.removeprefix("python:"))
     restricted = {
         name: caller.actors
         for name, caller in config.config.callers.items()
         if caller.actors is not None
     }
     return CallerGate(restricted, gate) if restricted else gate
+
+
+def _python_gate(name: str) -> Gate:
+    """
+    Return the gate that *name*, as ``module:attr``, names: an object, or a class.
+
+    Raises:
+        PackLoadError: It cannot be imported or made, or it is no gate.
+    """
+    found = load_object(name)
+    try:
+        gate: Gate = found() if isinstance(found, type) else found
+    except Exception as exc:  # the plugin boundary
+        raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
+    if not callable(getattr(gate, "check", None)):
+        raise PackLoadError(name, "expected a gate with a method check")
+    return gate
 
 
 def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:

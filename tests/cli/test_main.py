@@ -179,6 +179,89 @@ def test_every_topic_has_a_text(cli: Cli, topic: str) -> None:
     assert len(cli("help", topic).out.splitlines()) > 3
 
 
+GATES = """
+class Strict:
+    def check(self, request):
+        from toolrt import Deny
+        return Deny("strict " + request.verb)
+
+class Broken:
+    def __init__(self):
+        raise OSError("no policy")
+
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("Strict", 3, "strict echo.say"),
+        ("Broken", 5, "OSError: no policy"),
+        ("number", 5, "expected a gate"),
+        ("missing", 5, "AttributeError"),
+    ],
+)
+def test_a_gate_may_be_a_python_object(
+    cli: Cli,
+    config: WriteConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    name: str,
+    code: int,
+    words: str,
+) -> None:
+    """kind = python:module:attr decides; one that cannot be made is a config fault."""
+    (home / "mygates.py").write_text(GATES)
+    monkeypatch.syspath_prepend(home)
+    config(f'[gate]\nkind = "python:mygates:{name}"\n')
+
+    ran = cli("run", "echo.say")
+
+    assert ran.code == code
+    assert words in ran.err
+
+
+def test_help_and_completion_have_documents_too(cli: Cli) -> None:
+    """-o json works on every command."""
+    topic = cli("help", "time", "-o", "json").document
+    script = cli("completion", "bash", "-o", "json").document
+
+    assert (topic["schema"], topic["topic"]) == ("toolrt.help/1", "time")
+    assert script["script"] == cli("completion", "bash").out
+    assert "time" in cli("help", "--json").document["topics"]
+
+
+ODD_PACK = """
+from toolrt import Pack
+
+class Odd(Pack):
+    @property
+    def bound_handlers(self):
+        raise OSError("odd")
+
+pack = Odd("odd")
+"""
+
+
+def test_a_bug_is_said_in_one_line(
+    cli: Cli, config: WriteConfig, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """No traceback unless it is asked for; what it was is not hidden."""
+    (home / "buggy.py").write_text("def check(request): ...\ncheck.check = check\n")
+    (home / "odd.py").write_text(ODD_PACK)
+    monkeypatch.syspath_prepend(home)
+    config('[runtime]\npacks = ["odd:pack"]\n')
+
+    ran = cli("run", "echo.say")
+    monkeypatch.setenv("TOOLRT_DEBUG", "1")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: unexpected OSError: odd\n")
+    with pytest.raises(OSError, match="odd"):
+        cli("run", "echo.say")
+
+
 def test_every_exit_code_has_a_meaning(cli: Cli) -> None:
     """The table of codes is whole, and the help shows it."""
     assert set(MEANINGS) == set(Exit)
