@@ -101,9 +101,9 @@ _M001: Final = (
   started_us INTEGER
 ) STRICT""",
     # call_id, parent_call_id and process: 16 bytes for a canonical ULID, else text.
-    # flags: 1 dry_run, 2 secrets_resolved, 4 retryable, 8 has details, 16 its payload
-    # has lists where it would have tuples. message: why a gate denied, or what
-    # invalid_args says. extra: JSON of what no column holds, nearly always NULL.
+    # flags: 1 dry_run, 2 secrets_resolved, 4 retryable, 8 has details. message: why a
+    # gate denied, or what invalid_args says. extra: JSON of what no column holds,
+    # nearly always NULL.
     """CREATE TABLE events (
   seq INTEGER PRIMARY KEY,
   kind INTEGER NOT NULL,

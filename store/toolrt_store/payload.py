@@ -27,10 +27,8 @@ class Facts(msgspec.Struct, frozen=True):
     What only the payload holds; None where it does not say.
 
     ``message`` is the reason of a gate that denied, or what ``invalid_args`` says.
-    ``lists`` is true if arrays of the payload are lists; msgspec makes them tuples.
     """
 
-    lists: bool = False
     gate_impl: str | None = None
     tier: str | None = None
     code: str | None = None
@@ -54,7 +52,6 @@ def read_facts(event: Event) -> Facts:
         return _call_facts(payload)
     if event.kind == "gate":
         return Facts(
-            lists=type(payload.get("obligations")) is list,
             gate_impl=_typed(payload, "gate_impl", str),
             message=_typed(payload, "deny_reason", str),
         )
@@ -64,7 +61,6 @@ def read_facts(event: Event) -> Facts:
 def _call_facts(payload: Mapping[str, Any]) -> Facts:
     outcome = _typed(payload, "outcome", dict) or {}
     return Facts(
-        lists=type(payload.get("granted_capabilities")) is list,
         tier=_typed(payload, "tier", str),
         code=_typed(outcome, "code", str),
         retryable=outcome.get("retryable") is True,
@@ -132,7 +128,7 @@ def _gate_payload(event: Event, facts: Facts) -> dict[str, Any]:
         "verb": event.verb,
         "decision": _DECISIONS.get(event.outcome),
         "gate_impl": facts.gate_impl,
-        "obligations": [] if facts.lists else (),
+        "obligations": [],
     }
     if facts.message is not None:
         payload["deny_reason"] = facts.message
@@ -140,7 +136,6 @@ def _gate_payload(event: Event, facts: Facts) -> dict[str, Any]:
 
 
 def _call_payload(event: Event, facts: Facts, grants: Grants) -> dict[str, Any]:
-    array = list if facts.lists else tuple
     payload: dict[str, Any] = {
         "ts": _time_text(event.created_at_us),
         "call_id": event.call_id,
@@ -148,7 +143,7 @@ def _call_payload(event: Event, facts: Facts, grants: Grants) -> dict[str, Any]:
         "duration_ms": event.duration_ms,
         "outcome": _outcome(event.outcome, facts),
         "tier": facts.tier,
-        "granted_capabilities": array(granted(grants)),
+        "granted_capabilities": list(granted(grants)),
         "dry_run": facts.dry_run,
         "schema_version": facts.schema_version,
         "secrets_resolved": facts.secrets_resolved,
@@ -157,7 +152,7 @@ def _call_payload(event: Event, facts: Facts, grants: Grants) -> dict[str, Any]:
         payload["caller_id"] = event.caller_id
     if facts.cursor_page is not None:
         payload["cursor_page"] = facts.cursor_page
-    provenance = array(_provenance(grants))
+    provenance = list(_provenance(grants))
     if provenance:
         payload["capability_provenance"] = provenance
     return payload
@@ -169,8 +164,7 @@ def _outcome(kind: str, facts: Facts) -> dict[str, Any]:
     if kind == "invalid_args":
         return {"kind": kind, "message": facts.message}
     if kind == "capability_denied":
-        missing = list(facts.missing) if facts.lists else facts.missing
-        return {"kind": kind, "missing": missing}
+        return {"kind": kind, "missing": list(facts.missing)}
     if kind == "rate_limited":
         return {"kind": kind, "retry_after_ms": facts.retry_after_ms}
     return {"kind": kind}

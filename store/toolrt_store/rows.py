@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from toolrt.capability import CapabilitySet, Grant
 from toolrt.event import CallDetails, Event, EventKind
-from toolrt_store import plain_json
 from toolrt_store.call_id import decode_id, encode_id
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import Grants, GrantSets
@@ -31,7 +32,7 @@ KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 #: The numbers of the outcomes that queries reason about; set by the first migration.
 SUCCESS, DENIED, ERROR, RUNNING, INTERRUPTED = range(1, 6)
 
-_DRY_RUN, _SECRETS, _RETRYABLE, _DETAILS, _LISTS = (1 << bit for bit in range(5))
+_DRY_RUN, _SECRETS, _RETRYABLE, _DETAILS = (1 << bit for bit in range(4))
 
 COLUMNS: Final = (
     "seq, kind, at_us, call_id, namespace, verb, tool, actor, caller, outcome,"
@@ -102,7 +103,6 @@ def _flags(facts: Facts, *, has_details: bool) -> int:
         | facts.secrets_resolved * _SECRETS
         | facts.retryable * _RETRYABLE
         | has_details * _DETAILS
-        | facts.lists * _LISTS
     )
 
 
@@ -119,7 +119,26 @@ def _extra(event: Event, facts: Facts, grants: Grants) -> str | None:
             found["details"] = differing
     if event.substrate != "event":
         found["substrate"] = event.substrate
-    return plain_json.encode(found) if found else None
+    return _json(found) if found else None
+
+
+def _json(value: dict[str, Any]) -> str:
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError("an event holds what is no plain JSON") from error
+    # Also catches what JSON would change without a word, such as NaN.
+    if msgspec.json.decode(text) != _as_lists(value):
+        raise ValueError("an event holds what JSON does not keep")
+    return text
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_lists(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _as_lists(one) for key, one in value.items()}
+    return value
 
 
 def _difference(
@@ -152,7 +171,7 @@ def decode(row: Sequence[Any], dictionary: Dictionary, sets: GrantSets) -> Event
     """Return the event of *row*, which holds COLUMNS."""
     seq, kind, at_us, call_id, namespace, verb, tool, actor, caller, outcome = row[:10]
     name = dictionary.texts
-    extra = {} if row[27] is None else plain_json.decode(row[27])
+    extra = {} if row[27] is None else msgspec.json.decode(row[27])
     grants: Grants = () if row[12] is None else sets.sets[row[12]]
     payload: dict[str, Any] = {}
     event = Event(
@@ -218,7 +237,6 @@ def _facts(
     ]
     text = dictionary.text_of
     return Facts(
-        lists=bool(flags & _LISTS),
         gate_impl=text(gate_impl),
         tier=text(tier),
         code=text(code),

@@ -63,7 +63,7 @@ def test_unknown_ids_give_none(store: SqliteEventStore) -> None:
 def test_system_event_is_found_by_its_sequence(store: SqliteEventStore) -> None:
     """A system event's id is its sequence; several may concern one call."""
     events = [
-        replace(gate_event(), kind="system", payload={"what": [number, (None, 1.5)]})
+        replace(gate_event(), kind="system", payload={"what": [number, [None, 1.5]]})
         for number in (1, 2)
     ]
 
