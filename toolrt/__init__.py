@@ -19,7 +19,7 @@ from toolrt.audit.call_event import (
     ToolNotFound,
     UcanChain,
 )
-from toolrt.audit.sinks import AuditSink
+from toolrt.audit.sinks import DEFAULT_AUDIT_QUEUE_CAPACITY, AuditSink
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
 from toolrt.capability import AllowRule, Authority, CapabilitySet, ChainLink, Grant
 from toolrt.clock import Clock, SystemClock, now_rfc3339
@@ -31,6 +31,7 @@ from toolrt.errors import (
     CircularPackDependencyError,
     GateReceipt,
     GateUnavailableError,
+    IdentityConflictError,
     InvalidArgsError,
     InvalidInputError,
     InvalidNamespaceError,
@@ -45,12 +46,14 @@ from toolrt.errors import (
     RecordLostError,
     RegistryError,
     SchemaCollisionError,
+    StoreError,
     ToolError,
     ToolFailedError,
     ToolNotFoundError,
     ToolrtError,
     ToolTimeoutError,
     UnknownKindError,
+    UnstorableEventError,
     VerbCollisionError,
 )
 from toolrt.event import (
@@ -94,6 +97,7 @@ from toolrt.pack import (
 from toolrt.registry import Registry, RegistryBuilder
 
 __all__ = [
+    "DEFAULT_AUDIT_QUEUE_CAPACITY",
     "DEFAULT_TIERS",
     "SCHEMA_VERSION",
     "ActorRef",
@@ -136,6 +140,7 @@ __all__ = [
     "GateUnavailableError",
     "Grant",
     "HandlerDef",
+    "IdentityConflictError",
     "InvalidArgs",
     "InvalidArgsError",
     "InvalidInputError",
@@ -167,6 +172,7 @@ __all__ = [
     "RuleGate",
     "SchemaCollisionError",
     "SchemaPlan",
+    "StoreError",
     "StringAllowList",
     "Success",
     "SystemClock",
@@ -181,6 +187,7 @@ __all__ = [
     "ToolrtError",
     "UcanChain",
     "UnknownKindError",
+    "UnstorableEventError",
     "ValidationRule",
     "VerbCategory",
     "VerbCollisionError",

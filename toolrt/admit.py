@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from toolrt.attempt import CANONICAL, Attempt, details_of
-from toolrt.call import CallResult, Core, Tool, ToolCall, find_tool, not_found
+from toolrt.attempt import CANONICAL, Attempt, details_of, storable
+from toolrt.call import CallResult, Core, Tool, ToolCall, find_tool, require_tool
 from toolrt.clock import new_ulid, rfc3339
 from toolrt.context import CallContext
 from toolrt.errors import (
@@ -44,7 +44,7 @@ from toolrt.gate import (
 from toolrt.limits import Window
 from toolrt.namespace import ActorRef, Namespace, mint_token
 from toolrt.schema import with_defaults
-from toolrt.settle import settle
+from toolrt.settle import settle, settle_failure
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -53,15 +53,17 @@ def admit(core: Core, registry: Any, call: ToolCall) -> Attempt | CallResult:
     """Take *call* through stages 1 to 8: the attempt to run, or its early end."""
     attempt = _begin(core, call)
     try:
+        _require_storable(call)
         _place(attempt)
         _pass_gate(attempt)
-        if attempt.tool is None:
-            raise not_found(core, call.tool)
-        _require_capabilities(attempt, attempt.tool)
-        _count_in(attempt, attempt.tool)
-        _require_valid(attempt, attempt.tool)
+        tool = attempt.tool or require_tool(core, call.tool)
+        _require_capabilities(attempt, tool)
+        _count_in(attempt, tool)
+        _require_valid(attempt, tool)
     except ToolrtError as exc:
         return settle(attempt, None, exc)
+    except BaseException as exc:  # noqa: BLE001 - policy code of others may raise anything
+        return settle_failure(attempt, exc)
     if call.dry_run:  # 8
         return settle(
             attempt,
@@ -71,13 +73,18 @@ def admit(core: Core, registry: Any, call: ToolCall) -> Attempt | CallResult:
                 "args_preview": attempt.params,
             },
         )
-    _open_context(attempt, attempt.tool, registry)
+    _open_context(attempt, tool, registry)
     return attempt
 
 
 def _begin(core: Core, call: ToolCall) -> Attempt:
     """1: resolve the name; an unknown one goes on as it was given."""
     tool = find_tool(core, call.tool)
+    call = msgspec.structs.replace(
+        call,
+        tool=storable(call.tool),
+        caller=None if call.caller is None else storable(call.caller),
+    )
     actor = call.actor
     if actor is None:
         actor = ActorRef("caller", call.caller) if call.caller else ActorRef.anonymous()
@@ -91,6 +98,14 @@ def _begin(core: Core, call: ToolCall) -> Attempt:
         tool_id=call.tool if tool is None else tool.tool_id,
         namespace=core.namespace,
     )
+
+
+def _require_storable(call: ToolCall) -> None:
+    """Refuse names that no record can hold as they are; the record escapes them."""
+    for field in ("tool", "caller", "session_id", "reason"):
+        text = getattr(call, field)
+        if text is not None and storable(text) != text:
+            raise InvalidInputError(f"{field}: must be UTF-8 text without NUL")
 
 
 def _place(attempt: Attempt) -> None:
@@ -110,6 +125,20 @@ def _place(attempt: Attempt) -> None:
         attempt.params = msgspec.json.decode(CANONICAL.encode(params))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise InvalidInputError("arguments: must be JSON") from exc
+    # NaN would have become null, a set a list, without a word.
+    if attempt.params != params and not _is_same_json(attempt.params, params):
+        raise InvalidInputError("arguments: must be JSON")
+
+
+def _is_same_json(decoded: Any, given: Any) -> bool:
+    """Return whether *given* is what JSON made of it, tuples being arrays."""
+    if isinstance(decoded, dict) and isinstance(given, Mapping):
+        return decoded.keys() == given.keys() and all(
+            _is_same_json(value, given[key]) for key, value in decoded.items()
+        )
+    if isinstance(decoded, list) and isinstance(given, list | tuple):
+        return len(decoded) == len(given) and all(map(_is_same_json, decoded, given))
+    return bool(decoded == given)
 
 
 def _pass_gate(attempt: Attempt) -> None:
@@ -124,7 +153,7 @@ def _pass_gate(attempt: Attempt) -> None:
     )
     attempt.details = details_of(attempt)
     request = _gate_request(attempt, requested, at_us)
-    decision = _ask(core, request)
+    decision, problem = _ask(core, request)
     if decision is None and core.gate_on_error == "allow":
         _warn("the gate could not decide on %s; configured to allow", request.verb)
         attempt.decision = "allow"
@@ -136,7 +165,7 @@ def _pass_gate(attempt: Attempt) -> None:
     attempt.decision = audit.decision
     receipt = _commit_gate_event(attempt, audit)
     if decision is None:
-        raise GateUnavailableError(request.verb, "the gate failed", receipt)
+        raise GateUnavailableError(request.verb, problem, receipt)
     if isinstance(decision, Deny):
         raise PermissionDeniedError(request.verb, decision.reason, receipt)
     attempt.windows = _obliged_windows(decision, request.verb, call.caller)
@@ -163,32 +192,41 @@ def _gate_request(
     return GateRequest(attempt.actor, attempt.namespace, verb, args, context)
 
 
-def _ask(core: Core, request: GateRequest) -> Allow | Deny | None:
-    """Return the gate's decision, or None where it raised or gave something else."""
+def _ask(core: Core, request: GateRequest) -> tuple[Allow | Deny | None, str]:
+    """Return the gate's decision; or None and what was wrong, never in its own words."""
     try:
         decision: object = core.gate.check(request)
     except Exception:  # noqa: BLE001 - the plugin boundary: a broken gate refuses
-        return None
-    return decision if isinstance(decision, Allow | Deny) else None
+        return None, "GateError"
+    if type(decision) is Allow and decision.obligations == ():
+        return decision, ""
+    if not isinstance(decision, Allow | Deny):
+        return None, "InvalidDecision"
+    try:  # what it holds has to be recorded: a reason that is text, known obligations
+        stated = msgspec.json.encode(decision)
+        return msgspec.json.decode(stated, type=Allow | Deny), ""
+    except (TypeError, ValueError, RecursionError):
+        return None, "InvalidDecision"
 
 
 def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
-    event = Event.from_audit(
-        audit,
-        call_id=attempt.call_id,
-        tool_id=attempt.tool_id,
-        caller_id=attempt.call.caller,
-        details=attempt.details,
-    )
-    _log_decision(audit)
     store = attempt.core.store
+    _log_decision(audit)
     if store is not None:
         try:
-            store.append_event(event)
+            store.append_event(
+                Event.from_audit(
+                    audit,
+                    call_id=attempt.call_id,
+                    tool_id=attempt.tool_id,
+                    caller_id=attempt.call.caller,
+                    details=attempt.details,
+                )
+            )
         except Exception as exc:  # whatever the store raises: no record, no run
             retryable = isinstance(exc, ToolrtError) and exc.retryable
             raise AuditUnavailableError(str(exc), retryable=retryable) from exc
-    return GateReceipt(event.id, committed=store is not None)
+    return GateReceipt(f"{attempt.call_id}/gate", committed=store is not None)
 
 
 def _log_decision(audit: AuditEvent) -> None:

@@ -46,13 +46,22 @@ class Attempt(msgspec.Struct, kw_only=True):
         return self.context is not None and self.context.remaining() <= 0
 
 
+def storable(text: str) -> str:
+    """Return *text* with what no record can hold, NUL and lone surrogates, escaped."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def details_of(attempt: Attempt) -> CallDetails:
     """Return what the record needs of *attempt* beyond the wire event."""
     core, call, tool = attempt.core, attempt.call, attempt.tool
     digest = None
-    if core.store is not None:
+    # A store need not have a key of its own, nor a name for this process.
+    key = getattr(core.store, "args_key", None)
+    if key is not None:
         text = CANONICAL.encode(attempt.params)
-        digest = hmac.digest(core.store.args_key, text, "sha256")[:_DIGEST_BYTES]
+        digest = hmac.digest(key, text, "sha256")[:_DIGEST_BYTES]
     return CallDetails(
         namespace=str(attempt.namespace),
         actor=str(attempt.actor),
@@ -63,7 +72,7 @@ def details_of(attempt: Attempt) -> CallDetails:
         grants=attempt.granted,
         policy=core.policy,
         # Only a call whose end is stored too can be in flight or interrupted.
-        process=core.store.process if core.store and core.store_calls else None,
-        reason=call.reason,
+        process=getattr(core.store, "process", None) if core.store_calls else None,
+        reason=None if call.reason is None else storable(call.reason),
         labels=call.labels,
     )

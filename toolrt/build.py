@@ -145,12 +145,15 @@ def public_handlers(packs: Sequence[Pack]) -> dict[str, tuple[Pack, BoundHandler
 
 
 # A CREATE TABLE as SQLite writes it: bare or quoted name, with or without a schema.
-_NAME = r"""(?:"(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|[^\s("`\[.]+)"""
+_NAME = r"""(?:"(?:[^"]|"")+"|'(?:[^']|'')+'|`[^`]+`|\[[^\]]+\]|[^\s("'`\[.]+)"""
 _CREATE_TABLE: Final = re.compile(
-    rf"\s*CREATE\s+(?:TEMP\s+|TEMPORARY\s+|VIRTUAL\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"\bCREATE\s+(?:TEMP\s+|TEMPORARY\s+|VIRTUAL\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
     rf"(?:{_NAME}\s*\.\s*)?({_NAME})",
     re.IGNORECASE,
 )
+
+
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def check_tables(packs: Sequence[Pack]) -> None:
@@ -162,11 +165,9 @@ def check_tables(packs: Sequence[Pack]) -> None:
     """
     owner: dict[str, str] = {}
     for pack in packs:
-        for statement in pack.schema_plan.statements:
-            found = _CREATE_TABLE.match(statement)
-            if not found:
-                continue
-            table = found[1].strip('"`[]').lower()
+        text = ";".join(pack.schema_plan.statements)
+        for found in _CREATE_TABLE.finditer(_COMMENT.sub(" ", text)):
+            table = found[1].strip("\"'`[]").lower()
             first = owner.setdefault(table, pack.name)
             if first != pack.name:
                 raise SchemaCollisionError(table, first, pack.name)

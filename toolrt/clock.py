@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -56,7 +56,11 @@ def parse_rfc3339(text: str) -> int:
     Raises:
         ValueError: *text* is no RFC 3339 time with an offset.
     """
-    at = datetime.fromisoformat(text)
+    # RFC 3339 allows lower-case letters and a leap second, fromisoformat neither.
+    head, colon, tail = text.upper().rpartition(":60")
+    is_leap = bool(colon) and head.count(":") == 1
+    at = datetime.fromisoformat(f"{head}:59{tail}" if is_leap else text.upper())
+    at += timedelta(seconds=is_leap)
     if at.tzinfo is None:
         msg = f"no UTC offset in {text!r}"
         raise ValueError(msg)

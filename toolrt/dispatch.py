@@ -2,16 +2,20 @@
 The pipeline: one call from its name to its record.
 
 Two plain functions, ``admit`` and ``settle``, do all of it but stage 10, the handler,
-which is called by `run` or awaited by `arun`.
+which is called by `run` or awaited by `arun`, and the dispatch hook after a success.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from inspect import isawaitable
 from typing import Any
 
 from toolrt.admit import admit
+from toolrt.attempt import Attempt
 from toolrt.call import CallResult, Core, ToolCall
-from toolrt.settle import settle, settle_failure
+from toolrt.errors import ToolTimeoutError
+from toolrt.settle import settle, settle_failure, view_of
 
 
 def run(core: Core, registry: Any, call: ToolCall) -> CallResult:
@@ -19,39 +23,82 @@ def run(core: Core, registry: Any, call: ToolCall) -> CallResult:
     attempt = admit(core, registry, call)
     if isinstance(attempt, CallResult):
         return attempt
-    assert attempt.tool is not None
-    assert attempt.context is not None
     try:
-        value = attempt.tool.bound.call(attempt.params, attempt.context)
-        if attempt.tool.bound.is_async:
-            value = _run_async(value, attempt.context.timeout_s)
+        value = _call_handler(attempt)
+        if isawaitable(value):
+            value = _run_bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
-    return settle(attempt, value)
+    result = settle(attempt, value)
+    told = _tell_hook(attempt, result)
+    if told is not None:
+        told.close()  # an async hook is for the async path
+    return result
 
 
 async def arun(core: Core, registry: Any, call: ToolCall) -> CallResult:
     """Make *call* on the running event loop."""
-    import asyncio
-
     attempt = admit(core, registry, call)
     if isinstance(attempt, CallResult):
         return attempt
-    assert attempt.tool is not None
-    assert attempt.context is not None
     try:
-        value = attempt.tool.bound.call(attempt.params, attempt.context)
-        if attempt.tool.bound.is_async:
-            value = await asyncio.wait_for(value, attempt.context.timeout_s)
+        value = _call_handler(attempt)
+        if isawaitable(value):
+            value = await _bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
-    return settle(attempt, value)
+    result = settle(attempt, value)
+    told = _tell_hook(attempt, result)
+    if told is not None:
+        try:
+            await told
+        except Exception as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
+            _log_hook(exc)
+    return result
 
 
-def _run_async(value: Any, timeout_s: float) -> Any:
+def _call_handler(attempt: Attempt) -> Any:
+    assert attempt.tool is not None
+    assert attempt.context is not None
+    return attempt.tool.bound.call(attempt.params, attempt.context)
+
+
+def _run_bounded(value: Awaitable[Any], attempt: Attempt) -> Any:
     import asyncio
 
-    async def bounded() -> Any:
-        return await asyncio.wait_for(value, timeout_s)
+    return asyncio.run(_bounded(value, attempt))
 
-    return asyncio.run(bounded())
+
+async def _bounded(value: Awaitable[Any], attempt: Attempt) -> Any:
+    """Await *value* until the deadline of *attempt*."""
+    import asyncio
+
+    assert attempt.context is not None
+    timeout_s = attempt.context.timeout_s
+    deadline = asyncio.timeout(timeout_s)
+    try:
+        async with deadline:
+            return await value
+    except TimeoutError as exc:
+        if not deadline.expired():  # the tool's own
+            raise
+        raise ToolTimeoutError(timeout_s, tool_id=attempt.tool_id) from exc
+
+
+def _tell_hook(attempt: Attempt, result: CallResult) -> Any:
+    """Tell the hook of a success; return what is to be awaited, if anything is."""
+    hook = attempt.core.hook
+    if hook is None or not result.ok:
+        return None
+    try:
+        told = hook.on_dispatch(view_of(attempt, result))
+    except Exception as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
+        _log_hook(exc)
+        return None
+    return told if isawaitable(told) else None
+
+
+def _log_hook(exc: Exception) -> None:
+    import logging
+
+    logging.getLogger(__name__).error("the dispatch hook raised", exc_info=exc)

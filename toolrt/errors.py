@@ -27,10 +27,13 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     ├── ToolFailedError                   what the caller of that handler gets
     │   └── ToolTimeoutError
     ├── AuditUnavailableError             the record could not be made: nothing ran
-    └── RecordLostError                   the tool ran, its record could not be made
+    ├── RecordLostError                   the tool ran, its record could not be made
+    └── StoreError                        any event store
+        ├── IdentityConflictError
+        └── UnstorableEventError
 
-``ConfigError`` (the operator's file) lives in ``toolrt_cli.config`` and ``StoreError``
-in ``toolrt_store``; both are leaves of `ToolrtError`. Misuse of the Python interface is
+``ConfigError`` (the operator's file) lives in ``toolrt_cli.config``, the other leaves of
+`StoreError` in ``toolrt_store``. Misuse of the Python interface is
 ``TypeError`` or ``ValueError`` and never in the tree. Messages are built from the
 attributes and hold no argument values.
 """
@@ -38,7 +41,6 @@ attributes and hold no argument values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import msgspec
 
@@ -46,8 +48,8 @@ import msgspec
 class ToolrtError(Exception):
     """Base of every error that toolrt raises on purpose."""
 
-    #: Stable, lower-case name of the fault, for scripts.
-    code: ClassVar[str] = "error"
+    #: Stable name of the fault, for scripts; of a tool's failure the tool's own.
+    code: str = "error"
     #: True if the same call may succeed later, unchanged.
     retryable: bool = False
     #: The call during which the error arose, if one had begun.
@@ -316,7 +318,7 @@ class ToolError(ToolrtError):
     """
 
     def __init__(self, code: str, message: str = "", retryable: bool = False) -> None:  # noqa: FBT001, FBT002 - design.md 4.3 fixes the signature
-        self.tool_code = code
+        self.code = code
         self.message = message
         self.retryable = retryable
         super().__init__(f"{code}: {message}" if message else code)
@@ -326,26 +328,27 @@ class ToolFailedError(ToolrtError):
     """
     The tool ran and failed.
 
-    `tool_code` and `retryable` are what the record says; `text` is the tool's own
-    words, for the caller only.
+    `code` and `retryable` are what the record says; `text` is the tool's own words, for
+    the caller only.
     """
 
-    code = "tool_failed"
-
     def __init__(
-        self, tool_code: str, *, retryable: bool, tool_id: str = "", text: str = ""
+        self,
+        code: str,
+        retryable: bool = False,  # noqa: FBT001, FBT002 - as in the design's table
+        *,
+        tool_id: str = "",
+        text: str = "",
     ) -> None:
-        self.tool_code = tool_code
+        self.code = code
         self.retryable = retryable
         self.tool_id = tool_id
         self.text = text
-        super().__init__(f"{tool_id or 'the tool'} failed: {tool_code}")
+        super().__init__(f"{tool_id or 'the tool'} failed: {code}")
 
 
 class ToolTimeoutError(ToolFailedError):
     """The tool was past its deadline, in seconds."""
-
-    code = "timeout"
 
     def __init__(self, timeout_s: float, *, tool_id: str = "") -> None:
         self.timeout_s = timeout_s
@@ -364,6 +367,33 @@ class AuditUnavailableError(ToolrtError):
         self.reason = reason
         self.retryable = retryable
         super().__init__(f"the audit record cannot be written: {reason}")
+
+
+class StoreError(ToolrtError):
+    """A store could not do what it was asked; ``path`` names it."""
+
+    code = "store"
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"audit store {path}: {problem}")
+
+
+class IdentityConflictError(StoreError):
+    """An event with the id ``event_id`` is in the store already."""
+
+    code = "identity_conflict"
+
+    def __init__(self, path: str, event_id: str) -> None:
+        self.event_id = event_id
+        super().__init__(path, f"event {event_id} is stored already")
+
+
+class UnstorableEventError(StoreError):
+    """An event holds what no store can keep, such as a name with NUL."""
+
+    code = "unstorable_event"
 
 
 class RecordLostError(ToolrtError):

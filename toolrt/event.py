@@ -196,12 +196,11 @@ class EventStore(Protocol):
     """
     Keeps events and answers questions about them.
 
-    Appends are durable when they return. ``args_key`` is the store's own key for the
-    digests of arguments; ``process`` is its name for this process.
+    Appends are durable when they return. Two attributes are optional: ``args_key``
+    (bytes), the store's own key for the digests of arguments, without which none are
+    kept, and ``process`` (str), its name for this process, without which no call counts
+    as in flight.
     """
-
-    args_key: bytes
-    process: str
 
     def append_event(self, event: Event) -> Event:
         """

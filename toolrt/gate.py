@@ -207,7 +207,7 @@ def _decision_of(rule: GateRule) -> Allow | Deny:
 
 
 def _any_glob(patterns: Sequence[str], text: str | None) -> bool:
-    if not patterns:
+    if not patterns or "*" in patterns:  # of everybody, so of nobody in particular too
         return True
     return text is not None and any(glob(pattern).match(text) for pattern in patterns)
 
@@ -226,8 +226,20 @@ def _holds(args: Any, pointer: str, wanted: Any) -> bool:
     if found is _ABSENT:
         return False
     choices = wanted if isinstance(wanted, list) else [wanted]
-    # JSON equality: True is not 1.
-    return any(found == one and type(found) is type(one) for one in choices)
+    return any(json_equal(found, one) for one in choices)
+
+
+def json_equal(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal: 1 is 1.0, and neither is true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(json_equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            json_equal(value, other[key]) for key, value in one.items()
+        )
+    return bool(one == other)
 
 
 def resolve_pointer(document: Any, pointer: str) -> Any:
@@ -237,7 +249,7 @@ def resolve_pointer(document: Any, pointer: str) -> Any:
         key = raw.replace("~1", "/").replace("~0", "~")
         if isinstance(found, dict) and key in found:
             found = found[key]
-        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+        elif isinstance(found, list) and key in map(str, range(len(found))):
             found = found[int(key)]
         else:
             return _ABSENT

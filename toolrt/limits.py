@@ -83,6 +83,8 @@ class Limiter:
             return
         while times and times[0] <= now_ns - window.span_ns:
             times.popleft()
+        if not times:
+            del self._admitted[window.key]
         if len(times) >= window.count:
             wait_ns = times[-window.count] + window.span_ns - now_ns
             raise RateLimitedError(-(-wait_ns // 1_000_000), limit=window.name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -206,8 +206,10 @@ class Pack:
             if not rule.id.startswith(f"{name}/"):
                 problem = f"validation rule {rule.id!r} must begin with {name + '/'!r}"
                 raise PackDefinitionError(name, problem)
+        is_async = bool(type(self).dispatch.__code__.co_flags & _ASYNC_FLAG)
         for definition in handlers:
-            self.bind(definition, self._dispatch_binding(definition.name))
+            binding = self._dispatch_binding(definition.name)
+            self.bind(definition, binding, is_async=is_async)
 
     def handler(self, name: str, **declared: Any) -> Callable[[_Function], _Function]:
         """
@@ -312,18 +314,19 @@ def _frozen(value: Any) -> Any:
 
 
 def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
-    """Return *definition* with its enums as enums, or raise what is wrong with it."""
+    """Return *definition* with every field of its type, or raise what is wrong."""
     name = definition.name
 
     def fail(problem: str) -> PackDefinitionError:
         return PackDefinitionError(pack, problem, handler=name)
 
+    try:
+        stated = msgspec.json.encode(definition)
+        definition = msgspec.json.decode(stated, type=HandlerDef)
+    except (TypeError, ValueError) as exc:
+        raise fail(str(exc)) from exc
     if not _VERB_NAME.fullmatch(name) or len(name) > MAX_NAME_CHARS:
         raise fail("a verb is [a-z][a-z0-9_.-]*, at most 64 characters")
-    if definition.effect not in get_args(Effect):
-        raise fail(f"effect {definition.effect!r} is none of {get_args(Effect)}")
-    if definition.tier not in get_args(Tier):
-        raise fail(f"tier {definition.tier!r} is none of {get_args(Tier)}")
     if definition.max_concurrent < 0:
         raise fail("max_concurrent must not be negative")
     if definition.timeout is not None and definition.timeout <= 0:
@@ -331,11 +334,4 @@ def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
     rate = definition.rate_limit_per_min
     if rate is not None and rate < 1:
         raise fail("rate_limit_per_min must be at least 1")
-    try:
-        return msgspec.structs.replace(
-            definition,
-            visibility=Visibility(definition.visibility),
-            category=VerbCategory(definition.category),
-        )
-    except ValueError as exc:
-        raise fail(str(exc)) from exc
+    return definition

@@ -64,7 +64,17 @@ class RegistryBuilder:
     def with_gate(
         self, gate: Gate, *, on_error: Literal["deny", "allow"] = "deny"
     ) -> Self:
-        """Ask *gate* before every call; a gate that fails refuses, or lets through."""
+        """
+        Ask *gate* before every call.
+
+        Args:
+            on_error: What a gate that fails amounts to.
+
+        Raises:
+            ValueError: *on_error* is neither.
+        """
+        if on_error not in ("deny", "allow"):
+            raise ValueError(f"on_error is deny or allow, not {on_error!r}")
         self._gate = gate
         self._gate_on_error = on_error
         return self
@@ -163,6 +173,8 @@ class Registry:
 
     def __init__(self, packs: Sequence[Pack], core: Core) -> None:
         self._packs = {pack.name: pack for pack in packs}
+        # As they were checked: what a pack is given later is in no registry.
+        self._handlers = {pack.name: pack.bound_handlers for pack in packs}
         self._core = core
 
     def run(self, call: ToolCall) -> CallResult:
@@ -264,7 +276,9 @@ class Registry:
 
     def pack_handlers(self, name: str) -> tuple[HandlerDef, ...] | None:
         """Return the pack's handlers, or None for an unknown pack."""
-        return None if name not in self._packs else self._packs[name].handlers
+        if name not in self._handlers:
+            return None
+        return tuple(bound.definition for bound in self._handlers[name])
 
     def all_verbs(self) -> tuple[HandlerDef, ...]:
         """Return the public handlers."""
@@ -280,7 +294,11 @@ class Registry:
 
     def all_handlers_with_packs(self) -> tuple[tuple[str, HandlerDef], ...]:
         """Return ``(pack name, handler)`` for every handler."""
-        return tuple((p.name, handler) for p in self.packs() for handler in p.handlers)
+        return tuple(
+            (name, bound.definition)
+            for name, handlers in self._handlers.items()
+            for bound in handlers
+        )
 
     def all_note_kinds(self) -> tuple[str, ...]:
         """Return every note kind once, first seen first."""

@@ -64,7 +64,8 @@ def _put(error: Any) -> list[ArgFault]:
             ArgFault(_dotted([*path, key]), "is not known", _shown(error.instance[key]))
             for key in kind["unexpected"]
         ]
-    words = _RULES.get(name, "must satisfy " + name + " {value}")
+    # A keyword that is not in the table may quote the value, and rules are recorded.
+    words = _RULES.get(name, f"does not fit the schema's {name}")
     value = error.kind.value
     if name == "type":
         value = " or ".join(kind["types"])

@@ -2,8 +2,8 @@
 The second half of the pipeline: what a handler did becomes an outcome and a record.
 
 Stage 10 ends here (a result may be late, too large or no JSON), and stage 12 is here:
-the CallEvent goes to the store, which is the record, then to the sinks, which are copies,
-and a success to the dispatch hook. What comes before is in ``toolrt.admit``.
+the CallEvent goes to the store, which is the record, then to the sinks, which are copies.
+What comes before is in ``toolrt.admit``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from toolrt.audit.sinks import deliver
 from toolrt.call import CallResult, EventView
 from toolrt.clock import rfc3339
 from toolrt.errors import (
+    AuditUnavailableError,
     CapabilityDeniedError,
+    InvalidArgsError,
     InvalidInputError,
     PackDefinitionError,
     RateLimitedError,
@@ -44,7 +46,7 @@ _OUTSIDE: Final = "warm"  # the tier on the record of a call that found no tool
 def settle(
     attempt: Attempt, value: Any, error: ToolrtError | None = None
 ) -> CallResult:
-    """Take an attempt to its end: release, judge, record (12), tell the hook."""
+    """Take an attempt to its end: release, judge the value, record (12)."""
     core = attempt.core
     if attempt.counted and attempt.tool is not None:
         core.limiter.release(attempt.tool_id, attempt.tool.definition.max_concurrent)
@@ -56,10 +58,8 @@ def settle(
     if outcome is not None:
         event = _call_event(attempt, outcome)
         error = _record(attempt, event, error)
-    if error is not None:
-        error.call_id = attempt.call_id
-    elif core.hook is not None and event is not None and not attempt.call.dry_run:
-        _tell_hook(attempt, event)
+    if error is not None and not isinstance(error, AuditUnavailableError):
+        error.call_id = attempt.call_id  # which names what is recorded
     return CallResult(
         ok=error is None,
         value=value,
@@ -82,14 +82,10 @@ def _refusal_of(attempt: Attempt, value: Any) -> ToolFailedError | None:
         size = len(CANONICAL.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         text = f"the tool returned something that is no JSON: {exc}"
-        return ToolFailedError(
-            "INTERNAL", retryable=False, tool_id=attempt.tool_id, text=text
-        )
+        return ToolFailedError("INTERNAL", tool_id=attempt.tool_id, text=text)
     if size > limit:
         text = f"the result takes {size} bytes, the limit is {limit}"
-        return ToolFailedError(
-            "OUTPUT_LIMIT", retryable=False, tool_id=attempt.tool_id, text=text
-        )
+        return ToolFailedError("OUTPUT_LIMIT", tool_id=attempt.tool_id, text=text)
     return None
 
 
@@ -97,7 +93,7 @@ def _outcome_of(error: ToolrtError) -> Outcome | None:
     """Return what the CallEvent says of *error*; None where there is to be none."""
     match error:
         case ToolFailedError():
-            return ExecutionFailed(error.tool_code, error.retryable)
+            return ExecutionFailed(error.code, error.retryable)
         case CapabilityDeniedError():
             return CapabilityDenied(error.missing)
         case RateLimitedError():
@@ -144,11 +140,24 @@ def _record(
         try:
             core.store.append_event(_stored(attempt, event, details))
         except Exception as exc:  # noqa: BLE001 - whatever the store raises, the tool has run
-            error = RecordLostError(str(exc), failure=error)
-            error.__cause__ = exc
+            error = _without_record(attempt, exc, error)
     for sink in core.sinks:
         deliver(sink, event, details)
     return error
+
+
+def _without_record(
+    attempt: Attempt, exc: Exception, error: ToolrtError | None
+) -> ToolrtError:
+    """Return what to tell where the CallEvent could not be stored because of *exc*."""
+    if attempt.context is None and error is not None:  # refused: the refusal stands
+        error.add_note(f"the record of its end cannot be written: {exc}")
+        return error
+    told: ToolrtError = RecordLostError(str(exc), failure=error)
+    if attempt.context is None:  # a dry run
+        told = AuditUnavailableError(str(exc))
+    told.__cause__ = exc
+    return told
 
 
 def _stored(attempt: Attempt, event: CallEvent, details: CallDetails) -> Event:
@@ -160,45 +169,42 @@ def _stored(attempt: Attempt, event: CallEvent, details: CallDetails) -> Event:
     )
 
 
-def _tell_hook(attempt: Attempt, event: CallEvent) -> None:
-    assert attempt.core.hook is not None
+def view_of(attempt: Attempt, result: CallResult) -> EventView:
+    """Return what the dispatch hook sees of a successful call."""
     assert attempt.details is not None
-    try:
-        attempt.core.hook.on_dispatch(
-            EventView(_stored(attempt, event, attempt.details))
-        )
-    except Exception:  # the call has succeeded; its observer's fault is logged
-        import logging
-
-        logging.getLogger(__name__).exception("the dispatch hook raised")
+    assert result.event is not None
+    return EventView(_stored(attempt, result.event, attempt.details))
 
 
 def settle_failure(attempt: Attempt, exc: BaseException) -> CallResult:
-    """Settle a handler that raised; what must not be swallowed is raised again."""
+    """Settle what other people's code raised; an interrupt is raised again."""
     result = settle(attempt, None, _failure_of(attempt, exc))
-    if not isinstance(exc, Exception):
+    if _is_interrupt(exc):
         raise exc
     return result
 
 
-def _failure_of(attempt: Attempt, exc: BaseException) -> ToolFailedError:
+def _is_interrupt(exc: BaseException) -> bool:
+    """Return whether *exc* is no tool's to raise: Ctrl-C, a signal, a cancelled task."""
+    return not isinstance(exc, Exception | SystemExit)
+
+
+def _failure_of(attempt: Attempt, exc: BaseException) -> ToolrtError:
     """Return *exc*, raised by a handler, as the caller and the record may see it."""
     tool_id = attempt.tool_id
     failure: ToolFailedError
     if isinstance(exc, ToolTimeoutError):
         return exc
+    if isinstance(exc, InvalidArgsError):
+        return InvalidArgsError(exc.faults, tool_id=tool_id)
     if isinstance(exc, ToolError):
         failure = ToolFailedError(
-            exc.tool_code, retryable=exc.retryable, tool_id=tool_id, text=exc.message
+            exc.code, exc.retryable, tool_id=tool_id, text=exc.message
         )
-    elif isinstance(exc, TimeoutError) and attempt.context and attempt.is_late:
-        failure = ToolTimeoutError(attempt.context.timeout_s, tool_id=tool_id)
-    elif not isinstance(exc, Exception):  # Ctrl-C, SystemExit, task cancelled
-        failure = ToolFailedError("INTERRUPTED", retryable=False, tool_id=tool_id)
+    elif _is_interrupt(exc):
+        failure = ToolFailedError("INTERRUPTED", tool_id=tool_id)
     else:
         text = f"{type(exc).__name__}: {exc}"
-        failure = ToolFailedError(
-            "INTERNAL", retryable=False, tool_id=tool_id, text=text
-        )
+        failure = ToolFailedError("INTERNAL", tool_id=tool_id, text=text)
     failure.__cause__ = exc
     return failure

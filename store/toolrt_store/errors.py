@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from toolrt.errors import ToolrtError
+from toolrt.errors import IdentityConflictError, StoreError, UnstorableEventError
 from toolrt_store import sqlite
 
-
-class StoreError(ToolrtError):
-    """A store could not do what it was asked; ``path`` is its database file."""
-
-    code = "store"
-
-    def __init__(self, path: str, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-        super().__init__(f"audit store {path}: {problem}")
+__all__ = [
+    "ForeignStoreError",
+    "IdentityConflictError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreMissingError",
+    "StoreTooNewError",
+    "StoreUnavailableError",
+    "UnstorableEventError",
+    "from_os",
+    "from_sqlite",
+]
 
 
 class StoreMissingError(StoreError):
@@ -66,22 +68,6 @@ class ForeignStoreError(StoreError):
     """What stands at the path is no intact toolrt store; it was left as it is."""
 
     code = "integrity"
-
-
-class IdentityConflictError(StoreError):
-    """An event with the id ``event_id`` is in the store already."""
-
-    code = "identity_conflict"
-
-    def __init__(self, path: str, event_id: str) -> None:
-        self.event_id = event_id
-        super().__init__(path, f"event {event_id} is stored already")
-
-
-class UnstorableEventError(StoreError):
-    """An event holds what no store can keep, such as a name with NUL."""
-
-    code = "unstorable_event"
 
 
 # SQLite's primary result codes (sqlite.org/rescode.html).

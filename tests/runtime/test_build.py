@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrt import (
+    AllowAllGate,
     CircularPackDependencyError,
     EdgeEndpointRule,
     EndpointKind,
@@ -83,8 +84,27 @@ def test_independent_packs_keep_their_order() -> None:
 
 
 def test_a_dependency_named_twice_is_harmless() -> None:
-    """Repeating a requirement changes nothing."""
-    assert build(pack("x", "a", "a"), pack("a")).pack_names() == ("a", "x")
+    """Repeating a requirement changes nothing: the others are still waited for."""
+    packs = [pack("x", "a", "a", "b"), pack("a"), pack("c"), pack("b", "c")]
+
+    assert build(*packs).pack_names() == ("a", "c", "b", "x")
+
+
+def test_a_registry_keeps_what_it_was_built_from() -> None:
+    """A handler that a pack is given later is in no listing and no tool table."""
+    made = offering("a", "x")
+    registry = build(made)
+
+    made.bind(HandlerDef(name="y"), lambda _params, _ctx: None)
+
+    assert [handler.name for handler in registry.all_verbs()] == ["x"]
+    assert registry.pack_handlers("a") == registry.all_verbs()
+
+
+def test_on_error_is_deny_or_allow() -> None:
+    """A misspelt option is a usage error of the library."""
+    with pytest.raises(ValueError, match="deny or allow"):
+        RegistryBuilder().with_gate(AllowAllGate(), on_error="permit")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +186,8 @@ def test_sub_handlers_never_collide() -> None:
         ("CREATE TABLE memo (x)", "create table if not exists MEMO (y)"),
         ('CREATE TABLE "memo" (x)', "CREATE TABLE [memo](y)"),
         ("CREATE VIRTUAL TABLE memo USING fts5(x)", "CREATE TABLE main.`memo` (y)"),
+        ("-- mine\nCREATE TABLE memo (x)", "/* too */ CREATE TABLE 'memo' (x)"),
+        ("DROP TABLE x; CREATE TABLE memo (x)", "CREATE TEMP TABLE memo (x)"),
     ],
 )
 def test_a_table_has_one_owner(first: str, second: str) -> None:

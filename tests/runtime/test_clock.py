@@ -27,6 +27,27 @@ def test_the_text_is_what_the_standard_library_writes(at_us: int) -> None:
     assert rfc3339(at_us) == at.isoformat(timespec="microseconds")
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-11-20t10:00:00z", "2026-11-20T10:00:00+00:00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("2016-12-31T18:59:60.5-05:00", "2017-01-01T00:00:00.5+00:00"),
+        ("2026-11-20T10:00:00.123456789Z", "2026-11-20T10:00:00.123456+00:00"),
+    ],
+)
+def test_any_rfc3339_text_is_read(text: str, same: str) -> None:
+    """Lower case, leap seconds and long fractions are allowed by the standard."""
+    assert parse_rfc3339(text) == parse_rfc3339(same)
+
+
+@pytest.mark.parametrize("text", ["2026-11-20T10:60:00Z", "yesterday", ""])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """Minutes have no leap."""
+    with pytest.raises(ValueError):
+        parse_rfc3339(text)
+
+
 def test_a_time_without_offset_is_refused() -> None:
     """A time that may mean any zone is no RFC 3339 time."""
     with pytest.raises(ValueError, match="no UTC offset"):

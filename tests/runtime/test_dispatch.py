@@ -14,6 +14,7 @@ from toolrt import (
     ActorRef,
     Allow,
     AllowRule,
+    ArgFault,
     AuditObligation,
     AuditUnavailableError,
     Authority,
@@ -29,6 +30,7 @@ from toolrt import (
     GateRequest,
     GateUnavailableError,
     Grant,
+    HandlerDef,
     InvalidArgs,
     InvalidArgsError,
     InvalidInputError,
@@ -241,6 +243,13 @@ class TestSuccess:
         bench.run("note.add", {"title": "a"}, caller="alice")
         bench.run("note.add", {"title": "b"}, caller="alice")
 
+        assert len(bench.store.args_key) == 32
+        other = Bench()
+        other.store.args_key = b"another key"
+        other.run("note.add", {"title": "a"}, caller="alice")
+        theirs = other.store.events[0].details
+        assert theirs is not None
+
         digests = [
             event.details.args_digest
             for event in bench.store.events
@@ -248,6 +257,7 @@ class TestSuccess:
         ]
         assert len(set(digests[:3])) == 1
         assert digests[3] != digests[0]
+        assert theirs.args_digest != digests[0]
 
     def test_the_context_tells_the_handler_about_its_call(self, bench: Bench) -> None:
         """Call id, caller, token, capabilities and the time that is left."""
@@ -347,7 +357,17 @@ class TestNamespace:
         assert bench.store.events[0].namespace == "local"
         assert result.decision is None
 
-    @pytest.mark.parametrize("bad", [{"x": object()}, {"x": {1, object()}}])
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            {"x": object()},
+            {"x": {1, object()}},
+            {"title": float("nan")},
+            {"title": [float("inf")]},
+            {"title": {"a": {1}}},
+            {"title": "\ud800"},
+        ],
+    )
     def test_arguments_that_are_no_json_are_refused(
         self, bench: Bench, bad: Mapping[str, Any]
     ) -> None:
@@ -356,6 +376,39 @@ class TestNamespace:
 
         assert str(result.error) == "arguments: must be JSON"
         assert isinstance(result.outcome, InvalidArgs)
+
+    def test_tuples_are_arrays(self, bench: Bench) -> None:
+        """A tuple means what JSON makes of it."""
+        result = bench.run("note.add", {"title": (1, 2)}, caller="alice")
+
+        assert isinstance(result.error, InvalidArgsError)
+        assert result.error.faults[0].value == "[1,2]"
+
+    @pytest.mark.parametrize("field", ["tool", "caller", "session_id", "reason"])
+    @pytest.mark.parametrize("text", ["a\ud800", "a\0b"])
+    def test_names_that_no_record_can_hold_are_refused(
+        self, bench: Bench, field: str, text: str
+    ) -> None:
+        """Refused and recorded, with the text escaped; nothing is gated."""
+        call = {"tool": "shy", field: text}
+
+        result = bench.registry.run(ToolCall(**call))  # type: ignore[arg-type]
+
+        assert isinstance(result.error, InvalidInputError)
+        assert str(result.error) == f"{field}: must be UTF-8 text without NUL"
+        assert bench.kinds == [("call", "invalid_args")]
+        assert bench.runs.params == []
+
+    def test_the_details_of_a_call_that_was_not_gated_are_kept(
+        self, bench: Bench
+    ) -> None:
+        """Actor, namespace and reason of a stage-2 failure are in the record."""
+        bench.run("shy", {"namespace": 3}, caller="alice", reason="why")
+
+        details = bench.store.events[0].details
+        assert details is not None
+        assert (details.actor, details.caller) == ("caller:alice", "alice")
+        assert (details.namespace, details.reason) == ("local", "why")
 
 
 class TestGate:
@@ -376,6 +429,44 @@ class TestGate:
         assert bench.kinds == [("gate", "denied")]
         assert bench.runs.params == []
 
+    def test_a_denial_without_a_reason_is_a_denial(self, bench: Bench) -> None:
+        """An empty reason does not let a call through, and is logged like another."""
+        bench.builder.with_gate(RecordingGate(lambda _: Deny("")))
+
+        assert isinstance(bench.add().error, PermissionDeniedError)
+        assert bench.kinds == [("gate", "denied")]
+
+    def test_a_denial_is_logged_too(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One log record a decision, whatever the decision."""
+        caplog.set_level(logging.INFO, "toolrt.gate")
+        bench.builder.with_gate(RecordingGate(lambda _: Deny("no")))
+
+        bench.add()
+
+        (record,) = [r for r in caplog.records if r.message == "gate.check"]
+        assert json.loads(record.audit_event)["decision"] == "deny"  # type: ignore[attr-defined]
+
+    def test_a_store_needs_only_the_methods_of_the_protocol(self) -> None:
+        """Without a key there is no digest, without a process nothing is in flight."""
+        kept: list[Any] = []
+
+        class Bare:
+            def append_event(self, event: Any) -> Any:
+                kept.append(event)
+                return event
+
+        pack = Pack("p")
+        pack.handler("x")(lambda: 1)
+        store: Any = Bare()
+        registry = RegistryBuilder().register(pack).with_event_store(store, calls=True)
+
+        assert registry.build().dispatch("x", {}) == 1
+        assert [event.kind for event in kept] == ["gate", "call"]
+        assert kept[0].details.args_digest is None
+        assert kept[0].details.process is None
+
     def test_an_unknown_tool_that_is_denied_is_a_denial(self, bench: Bench) -> None:
         """Whether a tool exists is not told to those who are refused."""
         bench.builder.with_gate(RecordingGate(lambda _: Deny("no")))
@@ -383,22 +474,31 @@ class TestGate:
         assert isinstance(bench.run("nothing").error, PermissionDeniedError)
 
     @pytest.mark.parametrize(
-        "answer",
+        ("answer", "reason"),
         [
-            pytest.param(lambda _: 1 / 0, id="raises"),
-            pytest.param(lambda _: None, id="returns None"),
-            pytest.param(lambda _: True, id="returns true"),
+            pytest.param(lambda _: 1 / 0, "GateError", id="raises"),
+            pytest.param(lambda _: None, "InvalidDecision", id="None"),
+            pytest.param(lambda _: True, "InvalidDecision", id="true"),
+            pytest.param(lambda _: Allow(None), "InvalidDecision", id="no obligations"),  # type: ignore[arg-type]
+            pytest.param(
+                lambda _: Allow((object(),)),  # type: ignore[arg-type]
+                "InvalidDecision",
+                id="odd obligation",
+            ),
+            pytest.param(lambda _: Deny(object()), "InvalidDecision", id="odd reason"),  # type: ignore[arg-type]
+            pytest.param(lambda _: Deny("\udcff"), "InvalidDecision", id="no text"),
         ],
     )
     def test_a_gate_that_cannot_decide_refuses(
-        self, bench: Bench, answer: Callable[[GateRequest], Any]
+        self, bench: Bench, answer: Callable[[GateRequest], Any], reason: str
     ) -> None:
-        """The reason is a fixed text, never the gate's own."""
+        """The reason is the name of a class of fault, never the gate's own text."""
         bench.builder.with_gate(RecordingGate(answer))
 
         result = bench.add()
 
         assert isinstance(result.error, GateUnavailableError)
+        assert result.error.reason == reason
         assert "division" not in str(result.error)
         assert bench.kinds == [("gate", "error")]
         assert result.decision == "gate_unavailable"
@@ -571,6 +671,32 @@ class TestRefusals:
 
         assert result.outcome == RateLimited(60_000)
 
+    def test_a_fault_of_other_peoples_code_before_the_handler_frees_the_place(
+        self, bench: Bench
+    ) -> None:
+        """An authority that raises is INTERNAL, and the call no longer counts."""
+
+        class Flaky(Authority):
+            broken = True
+
+            def resolve(self, *args: Any, **kwargs: Any) -> Any:
+                if self.broken:
+                    raise OSError("hush")
+                return super().resolve(*args, **kwargs)
+
+        authority = Flaky()
+        pack = Pack("one")
+        pack.handler("alone", max_concurrent=1)(lambda: 1)
+        registry = bench.builder.register(pack).with_authority(authority).build()
+
+        broken = registry.run(ToolCall("alone"))
+        authority.broken = False
+        after = registry.run(ToolCall("alone"))
+
+        assert broken.outcome == ExecutionFailed("INTERNAL", retryable=False)
+        assert "hush" not in str(bench.store.events)
+        assert after.ok
+
     def test_concurrent_calls_are_counted(self, bench: Bench) -> None:
         """The second of two at once is refused; when the first ends there is room."""
         inside, go_on = Flag(), Flag()
@@ -658,7 +784,7 @@ class TestHandler:
         result = bench.run("fail")
 
         assert isinstance(result.error, ToolFailedError)
-        assert (result.error.tool_code, result.error.retryable) == ("NO_ROOM", True)
+        assert (result.error.code, result.error.retryable) == ("NO_ROOM", True)
         assert result.error.text == "the hush disk is full"
         assert result.outcome == ExecutionFailed("NO_ROOM", retryable=True)
         assert "hush" not in str(bench.store.events)
@@ -710,7 +836,7 @@ class TestHandler:
 
         assert fits.ok
         assert isinstance(result.error, ToolFailedError)
-        assert result.error.tool_code == "OUTPUT_LIMIT"
+        assert result.error.code == "OUTPUT_LIMIT"
         assert result.value is None
 
     def test_a_result_that_is_no_json_is_internal(self, bench: Bench) -> None:
@@ -719,20 +845,31 @@ class TestHandler:
 
         assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
 
-    @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
-    def test_an_interrupt_is_recorded_and_goes_on(
-        self, bench: Bench, signal: type[BaseException]
-    ) -> None:
+    def test_a_handler_cannot_end_the_program(self, bench: Bench) -> None:
+        """sys.exit in a handler is a crash of the tool, not of who called it."""
+
+        def leave() -> None:
+            raise SystemExit(7)
+
+        pack = Pack("leave")
+        pack.handler("leave")(leave)
+        bench.builder.register(pack)
+
+        result = bench.run("leave")
+
+        assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+
+    def test_an_interrupt_is_recorded_and_goes_on(self, bench: Bench) -> None:
         """INTERRUPTED in the record, and the exception reaches the caller."""
 
         def stop() -> None:
-            raise signal
+            raise KeyboardInterrupt
 
         pack = Pack("stop")
         pack.handler("stop")(stop)
         bench.builder.register(pack)
 
-        with pytest.raises(signal):
+        with pytest.raises(KeyboardInterrupt):
             bench.run("stop")
 
         assert bench.sink.events[0].outcome == ExecutionFailed(
@@ -758,6 +895,42 @@ class TestHandler:
         assert isinstance(result.error, RecordLostError)
         assert isinstance(result.error.failure, ToolFailedError)
         assert result.outcome == ExecutionFailed("NO_ROOM", retryable=True)
+
+    @pytest.mark.parametrize(
+        ("tool", "error"),
+        [("nothing", ToolNotFoundError), ("note.add", CapabilityDeniedError)],
+    )
+    def test_a_refusal_whose_record_is_lost_stays_a_refusal(
+        self, tool: str, error: type[Exception]
+    ) -> None:
+        """Nothing ran, so nobody is told that something did."""
+        result = Bench(fail_on=("call",)).run(tool)
+
+        assert isinstance(result.error, error)
+        assert "record of its end cannot be written" in result.error.__notes__[0]
+
+    def test_a_dry_run_whose_record_is_lost_did_not_run(self) -> None:
+        """A dry run without a record is a call without a record: nothing ran."""
+        result = Bench(fail_on=("call",)).add(dry_run=True)
+
+        assert isinstance(result.error, AuditUnavailableError)
+
+    def test_arguments_that_the_handler_refuses_are_invalid_args(
+        self, bench: Bench
+    ) -> None:
+        """A handler may find what no schema can say."""
+
+        def picky(n: int) -> None:
+            raise InvalidArgsError([ArgFault("n", "must be prime", str(n))])
+
+        pack = Pack("picky")
+        pack.handler("picky")(picky)
+        bench.builder.register(pack)
+
+        result = bench.run("picky", {"n": 4})
+
+        assert isinstance(result.error, InvalidArgsError)
+        assert result.outcome == InvalidArgs("n: must be prime")
 
 
 class TestHook:
@@ -799,6 +972,23 @@ class TestHook:
 
         assert bench.add().ok
         assert "dispatch hook raised" in caplog.text
+
+    def test_an_async_hook_is_awaited_on_the_async_path(self, bench: Bench) -> None:
+        """There, and only there; its fault is logged as well."""
+        seen: list[str] = []
+
+        class Hook:
+            async def on_dispatch(self, view: EventView) -> None:
+                await asyncio.sleep(0)
+                seen.append(view.event.verb)
+                raise OSError
+
+        registry = bench.builder.with_dispatch_hook(Hook()).build()
+        call = ToolCall("note.add", {"title": "t"}, "alice")
+
+        assert asyncio.run(registry.arun(call)).ok
+        assert registry.run(call).ok
+        assert seen == ["note.add"]
 
 
 class TestAsync:
@@ -859,6 +1049,34 @@ class TestAsync:
         result = registry.run(ToolCall("raise"))
 
         assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+
+    def test_the_class_form_may_be_async(self) -> None:
+        """An async dispatch of a subclass is awaited like a function."""
+
+        class Notes(Pack):
+            async def dispatch(self, verb: str, *_rest: Any) -> Any:
+                await asyncio.sleep(0)
+                return verb
+
+        pack = Notes("notes", handlers=[HandlerDef(name="x")])
+        registry = RegistryBuilder().register(pack).build()
+
+        assert registry.dispatch("x") == "x"
+        assert asyncio.run(registry.adispatch("x")) == "x"
+
+    def test_the_deadline_of_a_coroutine_is_of_the_loop(self) -> None:
+        """It is TIMEOUT also where the registry's own clock stands still."""
+        pack = Pack("p")
+
+        @pack.handler("hang", timeout=0.01)
+        async def hang() -> None:
+            await asyncio.sleep(60)
+
+        builder = RegistryBuilder().register(pack).with_clock(ManualClock())
+
+        result = builder.build().run(ToolCall("hang"))
+
+        assert result.outcome == ExecutionFailed("TIMEOUT", retryable=True)
 
     def test_refusals_do_not_need_a_loop(self, registry: Registry) -> None:
         """The stages before the handler are the same functions."""

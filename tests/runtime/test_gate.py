@@ -55,7 +55,10 @@ def deny(**conditions: Any) -> GateRule:
         pytest.param(deny(effects=("read",)), id="effect"),
         pytest.param(deny(callers=("ci-*",)), id="caller glob"),
         pytest.param(deny(actors=("os:*",)), id="actor"),
-        pytest.param(deny(namespaces=("local",)), id="namespace"),
+        pytest.param(deny(namespaces=("loc*",)), id="namespace"),
+        pytest.param(deny(args={"/n": 1}), id="1 is 1.0"),
+        pytest.param(deny(args={"/deep": [{"x": [True, 2]}]}), id="nested value"),
+        pytest.param(deny(args={"/~01": 5}), id="~01 is the key ~1"),
         pytest.param(deny(args={"/path": "x"}), id="argument"),
         pytest.param(deny(args={"/list/1": ["a", "b"]}), id="argument in a list"),
         pytest.param(deny(args={"/a~1b~0": 1}), id="escaped pointer"),
@@ -63,7 +66,14 @@ def deny(**conditions: Any) -> GateRule:
 )
 def test_a_rule_whose_conditions_all_hold_decides(rule: GateRule) -> None:
     """Each kind of condition can hold, alone."""
-    args = {"path": "x", "list": ["z", "b"], "a/b~": 1}
+    args = {
+        "path": "x",
+        "list": ["z", "b"],
+        "a/b~": 1,
+        "n": 1.0,
+        "deep": {"x": [True, 2.0]},
+        "~1": 5,
+    }
 
     assert RuleGate([rule]).check(request(args=args)) == Deny("no")
 
@@ -78,6 +88,11 @@ def test_a_rule_whose_conditions_all_hold_decides(rule: GateRule) -> None:
         pytest.param(deny(args={"/path": "y"}), id="other value"),
         pytest.param(deny(args={"/missing": "x"}), id="missing argument"),
         pytest.param(deny(args={"/flag": 1}), id="true is not 1"),
+        pytest.param(deny(args={"/list": [[1]]}), id="a longer list"),
+        pytest.param(deny(args={"/list/²": "x"}), id="a digit of another kind"),
+        pytest.param(deny(args={"/list/-1": "x"}), id="a negative index"),
+        pytest.param(deny(actors=("did:*",)), id="other actor"),
+        pytest.param(deny(namespaces=("tenant-*",)), id="other namespace"),
         pytest.param(deny(args={"/list/9": "x"}), id="beyond a list"),
         pytest.param(deny(args={"/path/x": "x"}), id="into a string"),
     ],
@@ -90,10 +105,11 @@ def test_a_rule_with_a_condition_that_fails_does_not_decide(rule: GateRule) -> N
 
 
 def test_a_condition_on_an_absent_fact_does_not_hold() -> None:
-    """A rule for callers says nothing of a call without one."""
-    gate = RuleGate([deny(callers=("*",))])
+    """A rule for some callers says nothing of a call without one; * is everybody."""
+    some, all_ = RuleGate([deny(callers=("c*",))]), RuleGate([deny(callers=("*",))])
 
-    assert gate.check(request(caller=None)) == Allow()
+    assert some.check(request(caller=None)) == Allow()
+    assert all_.check(request(caller=None)) == Deny("no")
 
 
 def test_the_first_rule_that_matches_wins() -> None:

@@ -55,11 +55,51 @@ def test_every_fault_is_found_at_once_in_path_order() -> None:
     )
 
 
-def test_a_rule_without_words_is_named_with_its_value() -> None:
-    """A keyword that has no sentence of its own is still told."""
-    (fault,) = compile_check({"not": {"type": "string"}})("x")
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"not": {"type": "string"}},
+        {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"oneOf": [{"type": "integer"}, {"maxLength": 1}]},
+        {"const": "x"},
+        {"enum": ["x", "y"]},
+        {"type": "integer"},
+        {"pattern": "^x"},
+        {"maxLength": 3},
+        {"type": "object"},
+        {"if": True, "then": {"type": "integer"}},
+        {"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}},
+    ],
+)
+def test_no_rule_ever_holds_the_value(schema: Any) -> None:
+    """Rules are recorded, values are not: whatever the keyword."""
+    faults = compile_check(schema)("hunter2-CANARY")
 
-    assert fault.rule.startswith("must satisfy not ")
+    assert faults
+    assert all("CANARY" not in fault.path + fault.rule for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"propertyNames": {"maxLength": 1}}, {"hunter2-CANARY": 1}),
+        ({"items": {"type": "integer"}}, ["hunter2-CANARY"]),
+        (
+            {"prefixItems": [{}], "unevaluatedItems": False},
+            [1, "hunter2-CANARY"],
+        ),
+        ({"contains": {"type": "integer"}}, ["hunter2-CANARY"]),
+        ({"uniqueItems": True}, ["hunter2-CANARY"] * 2),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": "hunter2-CANARY"}),
+        ({"minProperties": 2}, {"a": "hunter2-CANARY"}),
+    ],
+)
+def test_no_rule_ever_holds_a_nested_value(schema: Any, value: Any) -> None:
+    """The same for what lies inside objects and arrays."""
+    faults = compile_check(schema)(value)
+
+    assert faults
+    assert all("CANARY" not in fault.rule for fault in faults)
 
 
 def test_a_long_value_is_cut() -> None:

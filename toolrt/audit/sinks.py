@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from toolrt.audit.call_event import CallEvent
+
+#: How many events a queueing sink holds unless told otherwise.
+DEFAULT_AUDIT_QUEUE_CAPACITY: Final = 1024
 
 
 class AuditSink(Protocol):

@@ -42,7 +42,7 @@ def printing(text: str, output: str) -> CommandSpec:
 def code_of(spec: CommandSpec, /, **params: Any) -> str:
     with pytest.raises(ToolError) as caught:
         call(spec, **params)
-    return caught.value.tool_code
+    return caught.value.code
 
 
 class TestTemplate:
@@ -134,7 +134,7 @@ class TestArguments:
         with pytest.raises(ToolError, match=f"argument {blamed} ") as caught:
             argv_of(*slots, **params)
 
-        assert caught.value.tool_code == "DASH_REFUSED"
+        assert caught.value.code == "DASH_REFUSED"
 
     def test_dash_passes_where_it_is_allowed_or_the_template_writes_it(self) -> None:
         """`allow_dash` names an argument, and a value inside an option is no option."""
@@ -335,7 +335,7 @@ class TestFailure:
         with pytest.raises(ToolError) as caught:
             call(spec("sh", "-c", "echo out; echo why >&2; exit 3"))
 
-        assert (caught.value.tool_code, caught.value.message) == ("EXIT_3", "why")
+        assert (caught.value.code, caught.value.message) == ("EXIT_3", "why")
 
     def test_message_is_cut_and_never_fails_to_decode(self) -> None:
         """4 KiB of stderr are told, with what is no UTF-8 replaced."""

@@ -64,7 +64,7 @@ def text_of(path: str, *roots: Path) -> str:
 def code_of(path: str, *roots: Path) -> str:
     with pytest.raises(ToolError) as caught:
         os.close(open_inside([str(root) for root in roots], path).fd)
-    return caught.value.tool_code
+    return caught.value.code
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_directory_swapped_for_a_link_never_leads_outside(rooms: Rooms) -> None:
             try:
                 seen.add(text_of("sub/deep/../g"))
             except ToolError as exc:
-                seen.add(exc.tool_code)
+                seen.add(exc.code)
     finally:
         done.set()
         swapping.join()
@@ -278,7 +278,7 @@ def test_what_is_opened_is_what_the_path_names(rooms: Rooms, parts: list[str]) -
 
 def test_refusal_of_the_system_is_a_permission_error() -> None:
     """EACCES becomes its own code, whoever runs the tests."""
-    assert tool_error(PermissionError(13, "x"), "f").tool_code == "PERMISSION"
+    assert tool_error(PermissionError(13, "x"), "f").code == "PERMISSION"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -27,7 +27,7 @@ def call(verb: str, settings: StdSettings | None = None, /, **params: Any) -> An
 def code_of(verb: str, settings: StdSettings | None = None, /, **params: Any) -> str:
     with pytest.raises(ToolError) as caught:
         call(verb, settings, **params)
-    return caught.value.tool_code
+    return caught.value.code
 
 
 @pytest.fixture
