@@ -41,6 +41,23 @@ class Attempt(msgspec.Struct, kw_only=True):
     context: CallContext | None = None
 
     @property
+    def timeout_s(self) -> float:
+        """The whole deadline of the handler, in seconds."""
+        assert self.context is not None
+        return self.context.timeout_s
+
+    @property
+    def needs_alarm(self) -> bool:
+        """Whether a timer has to end the handler, which does not end itself."""
+        bound = self.tool and self.tool.bound
+        return bool(
+            self.core.has_alarm
+            and bound
+            and not bound.is_async
+            and not bound.ends_itself
+        )
+
+    @property
     def is_late(self) -> bool:
         """Whether the deadline of the handler has passed."""
         return self.context is not None and self.context.remaining() <= 0

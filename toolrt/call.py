@@ -156,6 +156,8 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     limiter: Limiter
     policy: str | None
+    #: Whether an interval timer enforces the deadlines of sync handlers.
+    has_alarm: bool = False
 
 
 def find_tool(core: Core, name: str) -> Tool | None:

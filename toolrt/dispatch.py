@@ -12,6 +12,7 @@ from inspect import isawaitable
 from typing import Any
 
 from toolrt.admit import admit
+from toolrt.alarm import alarm
 from toolrt.attempt import Attempt
 from toolrt.call import CallResult, Core, ToolCall
 from toolrt.errors import ToolTimeoutError
@@ -24,7 +25,11 @@ def run(core: Core, registry: Any, call: ToolCall) -> CallResult:
     if isinstance(attempt, CallResult):
         return attempt
     try:
-        value = _call_handler(attempt)
+        if attempt.needs_alarm:
+            with alarm(attempt.timeout_s, attempt.tool_id):
+                value = _call_handler(attempt)
+        else:
+            value = _call_handler(attempt)
         if isawaitable(value):
             value = _run_bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
@@ -73,16 +78,14 @@ async def _bounded(value: Awaitable[Any], attempt: Attempt) -> Any:
     """Await *value* until the deadline of *attempt*."""
     import asyncio
 
-    assert attempt.context is not None
-    timeout_s = attempt.context.timeout_s
-    deadline = asyncio.timeout(timeout_s)
+    deadline = asyncio.timeout(attempt.timeout_s)
     try:
         async with deadline:
             return await value
     except TimeoutError as exc:
         if not deadline.expired():  # the tool's own
             raise
-        raise ToolTimeoutError(timeout_s, tool_id=attempt.tool_id) from exc
+        raise ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id) from exc
 
 
 def _tell_hook(attempt: Attempt, result: CallResult) -> Any:

@@ -8,7 +8,7 @@ tool starts, and its call event, committed before the result is returned.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import msgspec
 
@@ -157,6 +157,10 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     min_duration_ms: int | None = None
 
 
+#: The largest number of events that any store can speak of.
+MAX_COUNT: Final = 2**63 - 1
+
+
 class PageRequest(msgspec.Struct, frozen=True):
     """
     Which part of a result: *limit* events from *offset*, or a keyset page.
@@ -171,9 +175,10 @@ class PageRequest(msgspec.Struct, frozen=True):
     before_seq: int | None = None
 
     def __post_init__(self) -> None:
-        if self.offset < 0 or self.limit < 0:
-            msg = "offset and limit must not be negative"
-            raise ValueError(msg)
+        if not (0 <= self.offset <= MAX_COUNT and 0 <= self.limit <= MAX_COUNT):
+            raise ValueError("offset and limit are from 0 to 2**63 - 1")
+        if self.offset and (self.after_seq, self.before_seq) != (None, None):
+            raise ValueError("a keyset page has no offset")
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -81,6 +81,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     definition: HandlerDef
     call: Binding
     is_async: bool = False
+    #: Whether the code itself ends at the deadline, as a command tool does.
+    ends_itself: bool = False
     #: ``file:line``, or ``""`` where it has none.
     source: str = ""
 
@@ -258,6 +260,7 @@ class Pack:
         call: Binding,
         *,
         is_async: bool = False,
+        ends_itself: bool = False,
         source: str = "",
     ) -> None:
         """
@@ -267,7 +270,8 @@ class Pack:
             PackDefinitionError: A field of *definition* breaks a rule.
         """
         definition = _checked(self.name, definition)
-        self._handlers.append(BoundHandler(definition, call, is_async, source))
+        bound = BoundHandler(definition, call, is_async, ends_itself, source)
+        self._handlers.append(bound)
 
     @property
     def handlers(self) -> tuple[HandlerDef, ...]:

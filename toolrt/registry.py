@@ -55,6 +55,7 @@ class RegistryBuilder:
         self._tiers: dict[Tier, TierLimits] = dict(DEFAULT_TIERS)
         self._clock: Clock = SystemClock()
         self._policy: str | None = None
+        self._has_alarm = False
 
     def register(self, pack: Pack) -> Self:
         """Add *pack*."""
@@ -125,6 +126,16 @@ class RegistryBuilder:
         self._policy = digest
         return self
 
+    def with_alarm(self) -> Self:
+        """
+        End sync handlers at their deadline by an interval timer (SIGALRM).
+
+        For a program whose calls are all made on its main thread; elsewhere a handler
+        has to look at ``ctx.remaining()``, and a late result is refused.
+        """
+        self._has_alarm = True
+        return self
+
     def build(self) -> Registry:
         """
         Check everything and return the registry.
@@ -159,6 +170,7 @@ class RegistryBuilder:
             clock=self._clock,
             limiter=Limiter(),
             policy=self._policy,
+            has_alarm=self._has_alarm,
         )
         return Registry(packs, core)
 

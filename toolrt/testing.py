@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 
 from toolrt.audit.call_event import CallEvent
-from toolrt.errors import ToolrtError
+from toolrt.errors import IdentityConflictError, StoreError, UnstorableEventError
 from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
 from toolrt.namespace import ActorRef, Namespace, NamespaceToken, mint_token
 
@@ -80,24 +80,30 @@ class MemoryEventStore:
 
     def append_event(self, event: Event) -> Event:
         """Store *event*; see `toolrt.EventStore`."""
-        self.append_events([event])
-        return self._events[-1]
+        with self._lock:
+            return self._store([event])[0]
 
     def append_events(self, events: Sequence[Event]) -> BatchWriteSummary:
         """Store *events*, all or none; see `toolrt.EventStore`."""
         with self._lock:
-            known = {event.id for event in self._events}
-            fresh: list[Event] = []
-            for seq, event in enumerate(events, len(self._events) + 1):
-                if event.kind in self.fail_on:
-                    raise ToolrtError("the memory store was told to fail")
-                stored = msgspec.structs.replace(event, seq=seq)
-                if stored.id in known:
-                    raise ToolrtError(f"event {stored.id} is stored already")
-                known.add(stored.id)
-                fresh.append(stored)
-            self._events += fresh
+            self._store(events)
         return BatchWriteSummary(len(events), len(events))
+
+    def _store(self, events: Sequence[Event]) -> list[Event]:
+        known = {event.id for event in self._events}
+        fresh: list[Event] = []
+        for seq, event in enumerate(events, len(self._events) + 1):
+            if event.kind in self.fail_on:
+                raise StoreError("memory", f"told to fail on {event.kind} events")
+            stored = msgspec.structs.replace(event, seq=seq)
+            if stored.id in known:
+                raise IdentityConflictError("memory", stored.id)
+            if any("\0" in (name or "") for name in _names(event)):
+                raise UnstorableEventError("memory", "a name holds NUL")
+            known.add(stored.id)
+            fresh.append(stored)
+        self._events += fresh
+        return fresh
 
     def get_event(self, event_id: str) -> Event | None:
         """Return the event with that id, or None."""
@@ -111,13 +117,13 @@ class MemoryEventStore:
         """Return the events that match, newest first; see `toolrt.EventStore`."""
         found = [e for e in self._events if _matches(filter, e)]
         total = len(found)
+        if page.before_seq is not None:
+            before = page.before_seq
+            found = [e for e in found if (e.seq or 0) < before]
         if page.after_seq is not None:
             after = page.after_seq
             found = [e for e in found if (e.seq or 0) > after][: page.limit]
             return Page(tuple(reversed(found)), total)
-        if page.before_seq is not None:
-            before = page.before_seq
-            found = [e for e in found if (e.seq or 0) < before]
         found.reverse()
         return Page(tuple(found[page.offset : page.offset + page.limit]), total)
 
@@ -134,6 +140,11 @@ class MemoryEventStore:
 
     def __exit__(self, *exc_info: object) -> None:
         """Do nothing: there is nothing to close."""
+
+
+def _names(event: Event) -> tuple[str | None, ...]:
+    named = (event.namespace, event.verb, event.tool_id, event.actor, event.outcome)
+    return (*named, event.caller_id, event.call_id)
 
 
 def _matches(chosen: EventFilter, event: Event) -> bool:

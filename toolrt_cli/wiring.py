@@ -145,6 +145,7 @@ def open_registry(session: Session, store: EventStore | None) -> Registry:
         .with_default_namespace(config.runtime.namespace)
         .with_gate(_gate(session), on_error=config.gate.on_error)
         .with_authority(authority(session))
+        .with_alarm()
         .with_tiers(
             {
                 name: _tier_limits(name, table)
@@ -332,6 +333,7 @@ def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pa
         pack.bind(
             _definition(verb, handler),
             _adopting(bind_command(spec)),
+            ends_itself=True,
             source=_place(config, "pack", name, "handler", verb),
         )
     return pack

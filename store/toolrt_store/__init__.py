@@ -2,6 +2,8 @@
 
 from toolrt_store.attempts import (
     ATTEMPT_FIELDS,
+    DECISIONS,
+    OUTCOMES,
     Attempt,
     AttemptFilter,
     Term,
@@ -24,6 +26,8 @@ from toolrt_store.usage import Coverage, SourceUsage, Usage
 
 __all__ = [
     "ATTEMPT_FIELDS",
+    "DECISIONS",
+    "OUTCOMES",
     "SCHEMA_VERSION",
     "SQLITE_VERSION",
     "VALUE_FIELDS",

@@ -19,7 +19,17 @@ from toolrt.errors import InvalidInputError
 from toolrt_store.call_id import decode_id, encode_id, text_after, ulid_range
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.query import Condition, all_of, any_of
-from toolrt_store.rows import CALL, DENIED, ERROR, GATE, INTERRUPTED, RUNNING, SUCCESS
+from toolrt_store.rows import (
+    CALL,
+    DENIED,
+    DRY_RUN,
+    ERROR,
+    GATE,
+    INTERRUPTED,
+    RUNNING,
+    SUCCESS,
+    UNKNOWN,
+)
 
 Decision = Literal["allow", "deny", "gate_unavailable"]
 Operator = Literal["=", "<", "<=", ">", ">="]
@@ -36,7 +46,7 @@ ATTEMPT_FIELDS: Final[Mapping[str, str]] = {
     "effect": "read, write or destructive",
     "ms": "duration in milliseconds",
     "namespace": "namespace of the call",
-    "outcome": "success, denied, execution_failed, running, interrupted, ...",
+    "outcome": "how it ended: success, execution_failed, denied and others",
     "pack": "pack of the tool",
     "tool": "tool id or bare verb",
     "verb": "bare verb",
@@ -50,8 +60,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ``at_us`` (Unix microseconds) and ``seq`` are those of its gate event, else of its
     call event; ``last_seq`` is its highest. ``decision`` is None where nothing was
     gated. ``outcome`` is the CallEvent's; without one it is ``denied``, ``error`` (the
-    gate was unavailable), ``running`` or ``interrupted`` (outcome unknown, never "did
-    not run"). ``duration_ms`` and ``code`` are None where no CallEvent tells.
+    gate was unavailable), ``running`` or ``interrupted`` (never "did not run"), or
+    ``unknown`` where the ends of calls are not kept. ``duration_ms`` and ``code`` are
+    None where no CallEvent tells.
     """
 
     call_id: str
@@ -67,6 +78,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     code: str | None
     duration_ms: int | None
+    #: True if nothing was to run.
+    dry_run: bool
     seq: int
     last_seq: int
 
@@ -128,6 +141,7 @@ _PACK: Final = "coalesce(e.pack, c.pack)"
 _EFFECT: Final = "coalesce(e.effect, c.effect)"
 _CODE: Final = "coalesce(c.code, e.code)"
 _DURATION: Final = f"CASE e.kind WHEN {CALL} THEN e.duration_ms ELSE c.duration_ms END"
+_IS_DRY: Final = f"(coalesce(c.flags, e.flags) & {DRY_RUN}) > 0"
 _DECISION: Final = f"CASE e.kind WHEN {GATE} THEN e.outcome END"
 #: The fields that are numbers of names, as SQL.
 NAME_FIELDS: Final[Mapping[str, str]] = {
@@ -150,6 +164,7 @@ def outcome_sql(live: LiveProcesses) -> str:
   WHEN c.seq IS NOT NULL THEN c.outcome
   WHEN e.kind = {CALL} THEN e.outcome
   WHEN e.outcome IN ({DENIED}, {ERROR}) THEN e.outcome
+  WHEN e.process IS NULL THEN {UNKNOWN}
   WHEN {alive} THEN {RUNNING} ELSE {INTERRUPTED} END"""
 
 
@@ -158,14 +173,14 @@ def select_attempts(live: LiveProcesses) -> str:
     return (
         "SELECT e.call_id, e.at_us, e.caller, e.actor, e.tool, e.verb, e.namespace,"
         f" {_PACK}, {_EFFECT}, {_DECISION}, {outcome_sql(live)}, {_CODE}, {_DURATION},"
-        f" e.seq, max(e.seq, coalesce(c.seq, 0)) {FROM_ATTEMPTS}"
+        f" {_IS_DRY}, e.seq, max(e.seq, coalesce(c.seq, 0)) {FROM_ATTEMPTS}"
     )
 
 
 def read_attempt(row: Sequence[Any], dictionary: Dictionary) -> Attempt:
     """Return the attempt of a row of `select_attempts`."""
     (call_id, at_us, caller, actor, tool, verb, namespace, pack, effect) = row[:9]
-    decision, outcome, code, duration_ms, seq, last_seq = row[9:]
+    decision, outcome, code, duration_ms, is_dry, seq, last_seq = row[9:]
     name, text = dictionary.texts, dictionary.text_of
     return Attempt(
         call_id=decode_id(call_id),
@@ -181,9 +196,27 @@ def read_attempt(row: Sequence[Any], dictionary: Dictionary) -> Attempt:
         outcome=name[outcome],
         code=text(code),
         duration_ms=duration_ms,
+        dry_run=bool(is_dry),
         seq=seq,
         last_seq=last_seq,
     )
+
+
+#: Every outcome that an attempt can have.
+OUTCOMES: Final = (
+    "success",
+    "execution_failed",
+    "invalid_args",
+    "capability_denied",
+    "rate_limited",
+    "tool_not_found",
+    "denied",
+    "error",
+    "running",
+    "interrupted",
+    "unknown",
+)
+DECISIONS: Final = tuple(_DECISIONS.values())
 
 
 def where(filter: AttemptFilter, live: LiveProcesses) -> Condition:

@@ -76,7 +76,7 @@ def _prepare(directory: str, db_path: str) -> None:
         return
     if not stat.S_ISDIR(mode):
         raise NotADirectoryError
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    if mode & stat.S_IWOTH:  # sticky or not: anybody could make the files beside it
         raise errors.StoreUnavailableError(
             db_path, f"everyone may write to its directory {directory}"
         )
@@ -91,6 +91,8 @@ def _make_directories(directory: str) -> None:
     except FileExistsError:
         # Another process was faster; what it made is checked like any other.
         _prepare(directory, directory)
+    else:
+        _sync_directory(parent)
 
 
 def open_beside(path: str, flags: int) -> int:
@@ -163,10 +165,15 @@ def finish_new(new_path: str, db_path: str) -> None:
     """
     try:
         os.rename(new_path, db_path)
-        fd = os.open(os.path.dirname(db_path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync_directory(os.path.dirname(db_path))
     except OSError as error:
         raise errors.from_os(db_path, error) from error
+
+
+def _sync_directory(directory: str) -> None:
+    """Make the entries of *directory* survive a loss of power."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -65,7 +65,7 @@ _M001: Final = (
     """INSERT INTO names (id, text) VALUES
   (1, 'success'), (2, 'denied'), (3, 'error'), (4, 'running'), (5, 'interrupted'),
   (6, 'execution_failed'), (7, 'invalid_args'), (8, 'capability_denied'),
-  (9, 'rate_limited'), (10, 'tool_not_found')""",
+  (9, 'rate_limited'), (10, 'tool_not_found'), (11, 'unknown')""",
     # kind: 0 rule, 1 chain; of events that came without details 2 string_allow_list,
     # 3 ucan_chain, 4 not stated. content is a digest of the rest.
     """CREATE TABLE grant_sources (

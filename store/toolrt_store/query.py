@@ -47,9 +47,10 @@ def where(filter: EventFilter) -> Condition:
 
 def _conditions(filter: EventFilter) -> Iterator[Condition]:
     if filter.ids:
-        yield any_of(id_condition(one) for one in filter.ids)
+        yield _ids(filter.ids)
     if filter.kinds:
-        yield _in("e.kind", [KIND_NUMBERS[kind] for kind in filter.kinds])
+        # What is no kind is no event's.
+        yield _in("e.kind", [KIND_NUMBERS.get(kind) for kind in filter.kinds])
     if filter.call_ids:
         yield _in("e.call_id", [encode_id(one) for one in filter.call_ids])
     for column, texts in (
@@ -82,31 +83,55 @@ def _bounds(filter: EventFilter) -> Iterator[Condition]:
 def paged(condition: Condition, page: PageRequest) -> tuple[Condition, str]:
     """
     Return *condition* within the bounds of *page*, and the order and limit.
-
-    Raises:
-        ValueError: *page* has an offset and a keyset bound.
     """
     bounds = [condition]
     if page.after_seq is not None:
         bounds.append(Condition("e.seq > ?", (page.after_seq,)))
     if page.before_seq is not None:
         bounds.append(Condition("e.seq < ?", (page.before_seq,)))
-    if len(bounds) > 1 and page.offset:
-        raise ValueError("a keyset page has no offset")
     direction = "ASC" if page.after_seq is not None else "DESC"
     return all_of(bounds), f"ORDER BY e.seq {direction} LIMIT ? OFFSET ?"
 
 
+def _ids(ids: Iterable[str]) -> Condition:
+    """Return the condition that an event has one of *ids*, however many they are."""
+    calls: list[object] = []
+    sequences: list[object] = []
+    for one in ids:
+        parsed = _parse_id(one)
+        if parsed is not None:
+            (sequences if parsed[1] == SYSTEM else calls).extend(parsed)
+    return any_of(
+        Condition(
+            f"({columns}) IN (VALUES {', '.join(['(?, ?)'] * (len(found) // 2))})",
+            tuple(found),
+        )
+        for columns, found in (
+            ("e.call_id, e.kind", calls),
+            ("e.seq, e.kind", sequences),
+        )
+        if found
+    )
+
+
 def id_condition(event_id: str) -> Condition:
     """Return the condition that an event has that id; false for what is no id."""
+    parsed = _parse_id(event_id)
+    if parsed is None:
+        return Condition("FALSE")
+    column = "seq" if parsed[1] == SYSTEM else "call_id"
+    return Condition(f"(e.{column} = ? AND e.kind = ?)", parsed)
+
+
+def _parse_id(event_id: str) -> tuple[object, int] | None:
+    """Return the call id or sequence and the kind that *event_id* names."""
     head, _, tail = event_id.rpartition("/")
     if tail in ("gate", "call"):
-        values = (encode_id(head), GATE if tail == "gate" else CALL)
-        return Condition("(e.call_id = ? AND e.kind = ?)", values)
+        return encode_id(head), GATE if tail == "gate" else CALL
     # 18 digits fit into SQLite's integers.
     if head == "system" and tail.isascii() and tail.isdigit() and len(tail) <= 18:  # noqa: PLR2004
-        return Condition("(e.seq = ? AND e.kind = ?)", (int(tail), SYSTEM))
-    return Condition("FALSE")
+        return int(tail), SYSTEM
+    return None
 
 
 def _in(column: str, values: Iterable[object]) -> Condition:

@@ -30,9 +30,10 @@ KINDS: Final[tuple[EventKind, ...]] = ("gate", "call", "system")
 KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 
 #: The numbers of the outcomes that queries reason about; set by the first migration.
-SUCCESS, DENIED, ERROR, RUNNING, INTERRUPTED = range(1, 6)
+SUCCESS, DENIED, ERROR, RUNNING, INTERRUPTED, EXECUTION_FAILED = range(1, 7)
+UNKNOWN: Final = 11
 
-_DRY_RUN, _SECRETS, _RETRYABLE, _DETAILS = (1 << bit for bit in range(4))
+DRY_RUN, _SECRETS, _RETRYABLE, _DETAILS = (1 << bit for bit in range(4))
 
 COLUMNS: Final = (
     "seq, kind, at_us, call_id, namespace, verb, tool, actor, caller, outcome,"
@@ -99,7 +100,7 @@ def _optional_id(text: str | None) -> bytes | str | None:
 
 def _flags(facts: Facts, *, has_details: bool) -> int:
     return (
-        facts.dry_run * _DRY_RUN
+        facts.dry_run * DRY_RUN
         | facts.secrets_resolved * _SECRETS
         | facts.retryable * _RETRYABLE
         | has_details * _DETAILS
@@ -244,7 +245,7 @@ def _facts(
         retry_after_ms=retry_after_ms,
         schema_version=schema_version,
         cursor_page=cursor_page,
-        dry_run=bool(flags & _DRY_RUN),
+        dry_run=bool(flags & DRY_RUN),
         secrets_resolved=bool(flags & _SECRETS),
         message=message,
         missing=tuple(extra.get("missing", ())),

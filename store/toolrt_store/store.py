@@ -69,7 +69,10 @@ class SqliteEventStore:
         self._writer: Writer | None = None
         self._lock_timeout_s = DEFAULT_LOCK_TIMEOUT_S
         self._is_closed = False
+        self._pid = os.getpid()
         facts = dict(connection.execute("SELECT key, value FROM store").fetchall())
+        if not {"id", "args_key"} <= facts.keys():
+            raise errors.ForeignStoreError(path, "its rows do not agree")
         self.store_id: bytes = facts["id"]
         self.args_key: bytes = facts["args_key"]
 
@@ -122,6 +125,9 @@ class SqliteEventStore:
     def _over(cls, path: str, connection: sqlite.Connection, now_us: int) -> Self:
         try:
             return cls(path, connection, now_us=now_us)
+        except errors.StoreError:
+            connection.close()
+            raise
         except sqlite.Error as error:
             connection.close()
             raise _translated(path, error) from error
@@ -149,6 +155,10 @@ class SqliteEventStore:
             if self._is_closed:
                 return
             self._is_closed = True
+            if os.getpid() != self._pid:
+                # After a fork the locks and the connection are the parent's: closing
+                # them here would drop them there.
+                return
             if self._writer is None:
                 self._connection.close()
             else:
@@ -322,6 +332,9 @@ class SqliteEventStore:
     def _require_open(self) -> None:
         if self._is_closed:
             raise errors.StoreUnavailableError(self.path, "the store is closed")
+        if os.getpid() != self._pid:
+            # SQLite's locks do not survive a fork: two processes would be one writer.
+            raise errors.StoreUnavailableError(self.path, "opened before a fork")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -350,6 +363,11 @@ class SqliteEventStore:
                 self._connection.execute("ROLLBACK")
         except sqlite.Error as error:
             raise _translated(self.path, error) from error
+        except (KeyError, TypeError) as error:
+            # A row speaks of another that is gone, or a column holds what none can.
+            raise errors.ForeignStoreError(
+                self.path, "its rows do not agree"
+            ) from error
 
     def _live_processes(self) -> LiveProcesses:
         with self._snapshot():

@@ -12,7 +12,7 @@ from toolrt.audit.call_event import StringAllowList, UcanChain
 from toolrt.capability import AllowRule, ChainLink
 from toolrt_store import sqlite
 from toolrt_store.grant_sets import SOURCE_COLUMNS, GrantSets, Source
-from toolrt_store.rows import CALL
+from toolrt_store.rows import CALL, DRY_RUN, EXECUTION_FAILED, SUCCESS
 
 
 class SourceUsage(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
     """
     How often a caller used a capability: calls, and the first and last of them.
 
-    Calls that were refused used nothing. A call that several sources grant counts once here and in each of ``sources``, which
+    Calls that were refused, and dry runs, used nothing. A call that several sources grant counts once here and in each of ``sources``, which
     come in the order of first use. Times are Unix microseconds, None without a call.
     """
 
@@ -61,8 +61,7 @@ JOIN grants AS g ON g.grant_set = e.grant_set
 JOIN grant_sources AS s ON s.id = g.source
 WHERE e.caller = (SELECT id FROM names WHERE text = ?) AND e.kind = {CALL}
   AND g.capability = (SELECT id FROM names WHERE text = ?)
-  AND e.outcome IN
-    (SELECT id FROM names WHERE text IN ('success', 'execution_failed'))
+  AND e.outcome IN ({SUCCESS}, {EXECUTION_FAILED}) AND NOT e.flags & {DRY_RUN}
 """
 _USAGE: Final = f"SELECT {_COUNTED} {_USED}"
 _USAGE_BY_SOURCE: Final = f"""

@@ -62,9 +62,6 @@ class Writer:
         Raises:
             StoreError: They could not be stored; none was.
         """
-        if os.getpid() != self._pid:
-            # SQLite's locks do not survive fork: two processes would write as one.
-            raise errors.StoreUnavailableError(self._path, "opened before a fork")
         with self._lock.hold(lock_timeout_s):
             try:
                 return self._transact(events, process, started_us)

@@ -314,6 +314,17 @@ class TestResults:
         item = cli("audit", "query", "-o", "json").document["items"][0]
         assert item["code"] == "TIMEOUT"
 
+    def test_python_code_past_its_deadline_is_ended(
+        self, cli: Cli, policy: Path
+    ) -> None:
+        """A regular expression that backtracks for ever is stopped at the deadline."""
+        Path("redos.txt").write_text("a" * 40 + "c")
+
+        ran = cli("run", "fs.grep", "pattern=(a+)+$", "path=.", "--timeout", "300ms")
+
+        assert ran.code == 124
+        assert "deadline of 0.3 s" in ran.err
+
     def test_why_explains_before_the_result(self, cli: Cli, policy: Path) -> None:
         """The gate's word and the rule of each capability, on stderr."""
         Path("x").write_text("text")

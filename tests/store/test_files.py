@@ -204,14 +204,12 @@ def test_path_under_a_file_is_unavailable(tmp_path: Path, *, read_only: bool) ->
 
 
 def test_directory_that_everyone_may_write_to_is_refused(tmp_path: Path) -> None:
-    """Unless it is sticky, as /tmp is, others could swap the files."""
-    tmp_path.chmod(0o777)
-    with pytest.raises(StoreUnavailableError, match="everyone may write"):
-        SqliteEventStore.open(tmp_path / "audit.db")
-    assert list(tmp_path.iterdir()) == []
-
-    tmp_path.chmod(0o1777)
-    SqliteEventStore.open(tmp_path / "audit.db").close()
+    """Sticky or not: others could make the files beside the database first."""
+    for mode in (0o777, 0o1777):
+        tmp_path.chmod(mode)
+        with pytest.raises(StoreUnavailableError, match="everyone may write"):
+            SqliteEventStore.open(tmp_path / "audit.db")
+        assert list(tmp_path.iterdir()) == []
     tmp_path.chmod(0o700)
 
 

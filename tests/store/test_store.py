@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +23,8 @@ from toolrt.audit.call_event import (
 from toolrt.event import Event, EventFilter, EventStore, PageRequest
 from toolrt.gate import AuditObligation
 from toolrt_store import (
+    AttemptFilter,
+    ForeignStoreError,
     IdentityConflictError,
     SqliteEventStore,
     StoreUnavailableError,
@@ -31,8 +38,9 @@ def test_store_is_an_event_store(store: SqliteEventStore) -> None:
     """The store satisfies the protocol that the runtime asks for."""
     as_protocol: EventStore = store
 
-    assert len(as_protocol.args_key) == 32
-    assert len(as_protocol.process) == 26
+    assert as_protocol.count_events() == 0
+    assert len(store.args_key) == 32
+    assert len(store.process) == 26
 
 
 def test_append_returns_the_event_with_its_sequence(store: SqliteEventStore) -> None:
@@ -275,9 +283,153 @@ class TestFilters:
         assert found.total == 6
 
     def test_keyset_page_has_no_offset(self, store: SqliteEventStore) -> None:
-        """The two ways of paging do not mix."""
+        """The two ways of paging do not mix, and numbers are SQLite's."""
         with pytest.raises(ValueError, match="offset"):
-            store.query_events(EventFilter(), PageRequest(offset=1, before_seq=3))
+            PageRequest(offset=1, before_seq=3)
+        with pytest.raises(ValueError, match="2\\*\\*63"):
+            PageRequest(limit=2**70)
+
+    def test_many_ids_are_no_trouble(self, store: SqliteEventStore) -> None:
+        """A filter may name thousands of events."""
+        ids = [f"{call_id(number)}/gate" for number in range(5000)] + ["system/7"]
+
+        assert store.count_events(EventFilter(ids=tuple(ids))) == 3
+
+    def test_an_unknown_kind_matches_nothing(self, store: SqliteEventStore) -> None:
+        """What is no kind is no event's."""
+        kinds: Any = ("verdict",)
+
+        assert store.count_events(EventFilter(kinds=kinds)) == 0
+
+
+def test_a_swallowed_event_is_noticed(store: SqliteEventStore, db_path: Path) -> None:
+    """A trigger added under us that drops rows without an error does not go unseen."""
+    with closing(sqlite3.connect(db_path)) as meddler:
+        meddler.execute(
+            "CREATE TRIGGER swallow BEFORE INSERT ON events"
+            " BEGIN SELECT RAISE(IGNORE); END"
+        )
+        meddler.commit()
+
+    with pytest.raises(ForeignStoreError, match="swallowed"):
+        store.append_event(gate_event(1))
+
+
+def test_names_of_a_failed_append_are_forgotten(store: SqliteEventStore) -> None:
+    """What a rolled-back transaction stored is stored again by the next one."""
+    first = gate_event(1)
+    store.append_event(first)
+    fresh = replace(gate_event(2), tool_id="new:tool", details=details(pack="new"))
+    with pytest.raises(IdentityConflictError):
+        store.append_events([fresh, first])
+
+    stored = store.append_event(fresh)
+
+    assert store.get_event(fresh.id) == stored
+    assert stored.seq == 2
+
+
+def test_a_reader_can_only_read(store: SqliteEventStore, db_path: Path) -> None:
+    """The connection itself refuses writes, and code hidden in a schema."""
+    with SqliteEventStore.open(db_path, read_only=True) as reader:
+        pragma = reader._connection.execute
+        assert pragma("PRAGMA query_only").fetchone() == (1,)
+        assert pragma("PRAGMA trusted_schema").fetchone() == (0,)
+        with pytest.raises(StoreUnavailableError, match="read-only"):
+            reader.append_event(gate_event(1))
+
+
+def test_rows_that_do_not_agree_are_an_integrity_fault(
+    store: SqliteEventStore, db_path: Path
+) -> None:
+    """A name that is gone is named as damage, never a Python error."""
+    store.append_event(gate_event(1))
+    with closing(sqlite3.connect(db_path)) as meddler:
+        meddler.execute("DELETE FROM names WHERE text = 'local'")
+        meddler.commit()
+
+    with SqliteEventStore.open(db_path, read_only=True) as reader:
+        with pytest.raises(ForeignStoreError, match="do not agree"):
+            reader.query_events()
+        with pytest.raises(ForeignStoreError, match="do not agree"):
+            reader.query_attempts(AttemptFilter(), limit=1)
+
+
+FORKED = """
+import os, sys
+from toolrt_store import SqliteEventStore, StoreUnavailableError
+
+store = SqliteEventStore.open(sys.argv[1])
+pid = os.fork()
+if pid == 0:
+    for use in (store.count_events, lambda: store.append_events([None])):
+        try:
+            use()
+        except StoreUnavailableError as exc:
+            assert "before a fork" in str(exc)
+        else:
+            os._exit(1)
+    store.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+store._writer._lock.acquire(1)
+other = os.fork()
+if other == 0:
+    store.close()
+    os._exit(0)
+os.waitpid(other, 0)
+import fcntl
+probe = os.open(sys.argv[1] + ".lock", os.O_RDWR)
+try:
+    fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("still locked")
+"""
+
+
+def test_a_forked_child_leaves_the_store_to_its_parent(db_path: Path) -> None:
+    """It cannot use the store, and closing it there drops nothing of the parent's."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, str(db_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "still locked\n"
+
+
+AUDITED = """
+import sys
+
+opened = []
+
+def hook(name, args):
+    if name == "open" and str(args[0]).endswith((".db", ".db-wal", ".db-shm")):
+        opened.append(args[0])
+
+sys.addaudithook(hook)
+from toolrt_store import SqliteEventStore
+
+for _ in range(2):
+    with SqliteEventStore.open(sys.argv[1]) as store:
+        assert store.count_events() == 0
+with SqliteEventStore.open(sys.argv[1], read_only=True) as store:
+    store.query_events()
+print(opened)
+"""
+
+
+def test_no_file_of_sqlite_is_ever_opened_by_hand(db_path: Path) -> None:
+    """Closing a descriptor of the database would drop SQLite's locks."""
+    done = subprocess.run(
+        [sys.executable, "-c", AUDITED, str(db_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "[]\n"
 
 
 def test_obligations_and_session_are_kept(store: SqliteEventStore) -> None:

@@ -1,0 +1,47 @@
+"""The interval timer that ends handlers."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from toolrt import Pack, RegistryBuilder, ToolCall, ToolTimeoutError
+from toolrt.alarm import alarm
+
+
+def test_a_block_that_takes_too_long_is_ended() -> None:
+    """The error says the deadline and the tool; the old handler is back after it."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    with pytest.raises(ToolTimeoutError, match="x ran past its deadline of 0.05 s"):
+        with alarm(0.05, "x"):
+            time.sleep(30)
+
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_block_that_ends_in_time_leaves_no_timer() -> None:
+    """Nothing rings later."""
+    with alarm(60, "x"):
+        pass
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_handler_that_sleeps_is_ended_where_it_is_asked_for() -> None:
+    """with_alarm ends it; the call is TIMEOUT long before the handler would end."""
+    ended = threading.Event()
+    pack = Pack("p")
+
+    @pack.handler("sleep", timeout=0.05)
+    def sleep() -> None:
+        time.sleep(30)
+        ended.set()
+
+    result = (
+        RegistryBuilder().register(pack).with_alarm().build().run(ToolCall("sleep"))
+    )
+
+    assert isinstance(result.error, ToolTimeoutError)
+    assert not ended.is_set()
