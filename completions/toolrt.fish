@@ -123,7 +123,7 @@ function __toolrt_filters
                 'effect=' 'read, write or destructive' \
                 'ms=' 'duration in milliseconds' \
                 'namespace=' 'namespace of the call' \
-                'outcome=' 'success, denied, execution_failed, running, interrupted, ...' \
+                'outcome=' 'how it ended: success, execution_failed, denied and others' \
                 'pack=' 'pack of the tool' \
                 'tool=' 'tool id or bare verb' \
                 'verb=' 'bare verb'

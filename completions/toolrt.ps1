@@ -27,7 +27,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         'effect' = @{ Help = 'read, write or destructive'; Kind = 'text' }
         'ms' = @{ Help = 'duration in milliseconds'; Kind = 'text' }
         'namespace' = @{ Help = 'namespace of the call'; Kind = 'text' }
-        'outcome' = @{ Help = 'success, denied, execution_failed, running, interrupted, ...'; Kind = 'text' }
+        'outcome' = @{ Help = 'how it ended: success, execution_failed, denied and others'; Kind = 'text' }
         'pack' = @{ Help = 'pack of the tool'; Kind = 'packs' }
         'tool' = @{ Help = 'tool id or bare verb'; Kind = 'tools' }
         'verb' = @{ Help = 'bare verb'; Kind = 'tools' }

@@ -167,7 +167,9 @@ def _pass_gate(attempt: Attempt) -> None:
     if decision is None:
         raise GateUnavailableError(request.verb, problem, receipt)
     if isinstance(decision, Deny):
-        raise PermissionDeniedError(request.verb, decision.reason, receipt)
+        raise PermissionDeniedError(
+            request.verb, decision.reason, receipt, place=decision.place
+        )
     attempt.windows = _obliged_windows(decision, request.verb, call.caller)
 
 

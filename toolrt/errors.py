@@ -246,14 +246,17 @@ class GateReceipt(msgspec.Struct, frozen=True):
 
 
 class PermissionDeniedError(PolicyError):
-    """The gate denied the call."""
+    """The gate denied the call; ``place`` is where the deciding rule stands."""
 
     code = "permission_denied"
 
-    def __init__(self, verb: str, reason: str, receipt: GateReceipt) -> None:
+    def __init__(
+        self, verb: str, reason: str, receipt: GateReceipt, *, place: str | None = None
+    ) -> None:
         self.verb = verb
         self.reason = reason
         self.receipt = receipt
+        self.place = place
         super().__init__(f"the gate denied {verb}: {reason}")
 
 

@@ -73,10 +73,17 @@ class Allow(msgspec.Struct, frozen=True, tag_field="decision", tag="allow"):
     obligations: tuple[Obligation, ...] = ()
 
 
-class Deny(msgspec.Struct, frozen=True, tag_field="decision", tag="deny"):
-    """The call is refused; *reason* is shown to the caller and recorded."""
+class Deny(
+    msgspec.Struct, frozen=True, tag_field="decision", tag="deny", omit_defaults=True
+):
+    """
+    The call is refused; *reason* is shown to the caller and recorded.
+
+    ``place`` is where the deciding rule stands, as ``file:line``, if it stands in a file.
+    """
 
     reason: str
+    place: str | None = None
 
 
 class GateContext(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -203,7 +210,8 @@ class RuleGate:
 def _decision_of(rule: GateRule) -> Allow | Deny:
     if rule.decision == "allow":
         return Allow(rule.obligations)
-    return Deny(rule.reason or f"denied by {rule.place}")
+    place = rule.place if rule.file else None
+    return Deny(rule.reason or f"denied by {rule.place}", place)
 
 
 def _any_glob(patterns: Sequence[str], text: str | None) -> bool:

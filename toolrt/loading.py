@@ -23,7 +23,7 @@ def load_object(name: str) -> Any:
         found = import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as exc:  # the plugin boundary: a module may raise anything
+    except (Exception, SystemExit) as exc:  # the plugin boundary: it may raise anything
         raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
     return found
 
@@ -41,7 +41,7 @@ def load_pack(name: str) -> Pack:
     if not isinstance(found, Pack) and callable(found):
         try:
             found = found()
-        except Exception as exc:  # the plugin boundary
+        except (Exception, SystemExit) as exc:  # the plugin boundary
             raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
     if not isinstance(found, Pack):
         raise PackLoadError(name, f"expected a Pack, got {type(found).__name__}")

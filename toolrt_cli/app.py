@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from toolrt_cli.exit_codes import Exit
-from toolrt_cli.grammar import Globals, UsageError
+from toolrt_cli.grammar import GLOBAL, Globals, UsageError, help_lines
 from toolrt_cli.streams import Streams, open_streams
 from toolrt_cli.wiring import Session, open_session
 
@@ -60,6 +60,8 @@ def run_app(words: list[str], settings: Globals) -> int:
         ToolrtError: What the command raised.
         UsageError: The words are no command line of toolrt.
     """
+    if not words and settings.is_json:
+        raise UsageError("there is no command")
     try:
         code = app(args=words, standalone_mode=False, prog_name="toolrt", obj=settings)
     except typer.Exit as exc:
@@ -72,10 +74,27 @@ def run_app(words: list[str], settings: Globals) -> int:
     except typer.TyperException as exc:
         text = exc.format_message() if hasattr(exc, "format_message") else str(exc)
         if text.startswith("Usage: "):  # a group alone: Typer's error is its help
-            sys.stderr.write(text + "\n")
+            if settings.is_json:
+                raise UsageError("there is no command") from exc
+            sys.stderr.write(text + "\n" + (_MORE_HELP if not words else ""))
             return Exit.USAGE
         raise UsageError(text.rstrip("."), next_step=_help_of(exc)) from exc
+    if words in (["-h"], ["--help"]):
+        sys.stdout.write(_MORE_HELP)
     return code if isinstance(code, int) else Exit.OK
+
+
+_MORE_HELP = "\n".join(
+    [
+        "",
+        "Global options, before or after the command:",
+        *help_lines(GLOBAL),
+        "  -V, --version         Print the version",
+        "",
+        "Topics: toolrt help environment, exit-codes, filters, options, time",
+        "",
+    ]
+)
 
 
 def _help_of(exc: typer.TyperException) -> str:

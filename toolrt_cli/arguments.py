@@ -10,7 +10,7 @@ the runtime's check reports it together with every other argument.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -52,7 +52,9 @@ class JsonFault(ArgFault, frozen=True):
 class ArgumentSyntaxError(ToolrtError):
     """Words that are no arguments, or no JSON: every fault, in their order."""
 
-    code: ClassVar[str] = "usage"
+    code = "usage"
+    #: The command that shows what the arguments may be.
+    next_step: str = "toolrt run --help"
 
     def __init__(self, faults: Sequence[ArgFault]) -> None:
         self.faults = tuple(faults)

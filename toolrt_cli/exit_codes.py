@@ -65,8 +65,6 @@ _BY_CODE: Final = {
     "config_untrusted": Exit.CONFIG,
     "integrity": Exit.INTEGRITY,
     "rate_limited": Exit.BUSY,
-    "timeout": Exit.TIMEOUT,
-    "tool_failed": Exit.FAILED,
     "audit_unavailable": Exit.STORE,
     "record_lost": Exit.UNRECORDED,
 }
@@ -79,6 +77,10 @@ def exit_code(error: ToolrtError) -> Exit:
         cause, ToolrtError
     ):
         return exit_code(cause)
+    if isinstance(error, errors.ToolTimeoutError):
+        return Exit.TIMEOUT
+    if isinstance(error, errors.ToolFailedError):  # its code is the tool's own
+        return Exit.FAILED
     known = _BY_CODE.get(error.code)
     if known is not None:
         return known
@@ -86,4 +88,4 @@ def exit_code(error: ToolrtError) -> Exit:
         return Exit.DENIED
     if isinstance(error, errors.RegistryError):
         return Exit.CONFIG
-    return Exit.STORE if error.code.startswith("store") else Exit.FAILED
+    return Exit.STORE if isinstance(error, errors.StoreError) else Exit.FAILED

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from toolrt import AllowRule, Grant
 from toolrt.gate import glob
-from toolrt_cli.grant_lines import grant_lines
+from toolrt_cli.grant_lines import Change, grant_lines
 from toolrt_cli.output import to_json
 from toolrt_cli.times import show_utc
 from toolrt_cli.wiring import Session, authority
@@ -49,7 +51,7 @@ def explain(
         "decision": "allow" if found.grants else "deny",
         "evaluated_at": show_utc(now_us),
         "config": {"path": session.config.path, "sha256": session.config.sha256},
-        "paths": [{"links": [_link(caller, grant)]} for grant in found.grants],
+        "paths": [{"links": [_link(session, caller, one)]} for one in found.grants],
         "rejected": [],
         "used": dict(used),
         "effective_until": None,
@@ -57,15 +59,17 @@ def explain(
     }
     if not found.grants:
         document["rejected"] = _rejected(session, caller, capability)
-        file, lines = grant_lines(session, caller, [capability])
-        document["change"] = {"file": file, "lines": list(lines)}
+        file = session.config_to_edit
+        change = grant_lines(session.config, file, caller, [capability])
+        document["change"] = msgspec.to_builtins(change)
     return document
 
 
-def _link(caller: str, grant: Grant) -> Document:
+def _link(session: Session, caller: str, grant: Grant) -> Document:
     rule = grant.source
     assert isinstance(rule, AllowRule)
     how = "is" if rule.pattern == grant.capability else "covers"
+    is_declared = grant.capability in session.capabilities
     return {
         "kind": "allow_list",
         "source": _source(rule),
@@ -78,7 +82,12 @@ def _link(caller: str, grant: Grant) -> Document:
                 "name": "pattern",
                 "ok": True,
                 "detail": f"{to_json(rule.pattern)} {how} {grant.capability}",
-            }
+            },
+            {
+                "name": "declared",
+                "ok": is_declared,
+                "detail": f"{'a' if is_declared else 'no'} loaded pack needs it",
+            },
         ],
         "expires": None,
     }
@@ -151,7 +160,9 @@ def describe_grants(
     lines = []
     for capability in capabilities:
         grants = resolved.resolve(caller, [capability]).grants
-        lines += [f"{capability}: {_describe(_link(caller, g))}" for g in grants]
+        lines += [
+            f"{capability}: {_describe(_link(session, caller, g))}" for g in grants
+        ]
         if not grants:
             lines.append(f"{capability}: no rule grants it to {caller}")
     return lines
@@ -206,8 +217,7 @@ def _usage(used: Mapping[str, Any], show_time: Any) -> str:
 def _ending(document: Document) -> list[str]:
     change = document["change"]
     if change is not None:
-        shown = [f"    {line}" for line in change["lines"]]
-        return [f"to allow it, add to {change['file']}:", *shown]
+        return ["to allow it:", *msgspec.convert(change, Change).as_text()]
     sources = [link["source"] for p in document["paths"] for link in p["links"]]
     places = [_place(source) for source in sources if source["file"] is not None]
     return [f"removing {' and '.join(places)} ends this access"] if places else []

@@ -8,7 +8,7 @@ words become `toolrt_store.Term` values; what they match is the store's business
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from toolrt.errors import ToolrtError
 from toolrt_cli.times import parse_duration
@@ -36,7 +36,8 @@ _OPERATORS: Final[Mapping[str, Operator]] = {
 class FilterError(ToolrtError):
     """A word that is no filter; `suggestions` are names near an unknown field."""
 
-    code: ClassVar[str] = "usage"
+    code = "usage"
+    next_step = "toolrt help filters"
 
     def __init__(
         self, word: str, problem: str, *, suggestions: Sequence[str] = ()

@@ -151,7 +151,9 @@ def parse_run(
         UsageError: An option is unknown, lacks its value or has a wrong one.
     """
     found, rest = _take(words, RUN + GLOBAL, stop_at_word=True)
-    if rest and rest[0].startswith("-"):
+    if rest[:1] == ["--"]:
+        rest = rest[1:]
+    elif rest and rest[0].startswith("-"):
         _unknown(rest[0], RUN + GLOBAL)
     if rest:
         ours = [flag for flag in RUN + GLOBAL if not _named(flag, arguments)]
@@ -201,6 +203,8 @@ def _take(
 
 
 def _allowed(flag: Flag, value: str) -> str:
+    if not value:  # as an unset variable in quotes gives: never the same as not given
+        raise UsageError(f"{flag.names[-1]} is given an empty value")
     if flag.choices and value not in flag.choices:
         raise UsageError(
             f"{flag.names[-1]} {value!r}: must be one of {', '.join(flag.choices)}"

@@ -17,7 +17,30 @@ from collections.abc import Sequence
 
 def entry() -> None:
     """Run toolrt as a program: the console script."""
-    sys.exit(main())
+    try:
+        _fill_standard_descriptors()
+        code = main()
+    except KeyboardInterrupt:  # before main could see to it
+        code = 130
+    sys.exit(code)
+
+
+def _fill_standard_descriptors() -> None:
+    """
+    Put /dev/null in the place of a standard stream that is closed.
+
+    Otherwise the next file that is opened, the store, would get its number, and what is
+    written to standard output would land in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    # None where Python found the stream closed.
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after the program's name; ``sys.argv[1:]`` by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words in (["--version"], ["-V"]):
+    if words[:1] in (["--version"], ["-V"]):
         from toolrt_cli.version import VERSION
 
         sys.stdout.write(f"toolrt {VERSION}\n")
@@ -41,15 +64,20 @@ def _guarded(words: list[str]) -> int:
     from toolrt.errors import ToolrtError
     from toolrt_cli.exit_codes import Exit, exit_code
     from toolrt_cli.grammar import Globals, split_command
-    from toolrt_cli.problems import InternalError, report
-    from toolrt_cli.signals import Terminated, catch_sigterm
+    from toolrt_cli.problems import (
+        InternalError,
+        OutputError,
+        StoppedError,
+        report,
+    )
+    from toolrt_cli.signals import Terminated, catch_termination
     from toolrt_cli.streams import open_streams
 
     # Known before anything can fail: how to show what fails.
     settings = Globals(output="json" if _wants_json(words) else None)
     is_run = False
     try:
-        with catch_sigterm():
+        with catch_termination():
             settings, rest = split_command(words)
             is_run = rest[:1] == ["run"]
             code = _command(rest, settings)
@@ -59,10 +87,12 @@ def _guarded(words: list[str]) -> int:
         asked = Globals(output="json") if _wants_json(words) else settings
         report(exc, open_streams(asked, os.environ))
         return exit_code(exc)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except Terminated:
-        return Exit.TERMINATED
+    except (KeyboardInterrupt, Terminated) as exc:
+        is_term = isinstance(exc, Terminated)
+        if _wants_json(words):
+            streams = open_streams(Globals(output="json"), os.environ)
+            report(StoppedError(is_term=is_term), streams)
+        return Exit.TERMINATED if is_term else Exit.INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
         return Exit.BROKEN_PIPE if is_run else Exit.OK
@@ -70,14 +100,26 @@ def _guarded(words: list[str]) -> int:
         if os.environ.get("TOOLRT_DEBUG"):
             raise
         asked = Globals(output="json") if _wants_json(words) else settings
-        report(InternalError(exc), open_streams(asked, os.environ))
+        error: ToolrtError = InternalError(exc)
+        if _is_of_stdout(exc):
+            error = OutputError(exc)
+            _silence_stdout()
+        report(error, open_streams(asked, os.environ))
         return Exit.FAILED
+
+
+def _is_of_stdout(exc: Exception) -> bool:
+    """Whether *exc* is a full disk or the like behind standard output."""
+    # An error about a file that was opened by name says which.
+    return isinstance(exc, OSError) and exc.filename is None and exc.errno is not None
 
 
 def _command(rest: list[str], settings: object) -> int:
     from toolrt_cli.grammar import Globals, split_globals
 
     assert isinstance(settings, Globals)
+    if rest[:1] in (["--version"], ["-V"]):
+        return main(rest)
     if rest[:1] == ["run"]:
         from toolrt_cli.commands.run import run_command
 

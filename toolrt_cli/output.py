@@ -107,12 +107,36 @@ def emit_document(  # noqa: PLR0917 - one call shape for every command
     terminal: Terminal,
     render: Callable[[], object],
 ) -> None:
-    """Write *document* as JSON if *fmt* says so, otherwise let *render* show it."""
+    """
+    Write *document* in the format *fmt*; where it names none, let *render* show it.
+
+    CSV and Markdown have a row for each value, with its place in the document; ``name``
+    is the value that comes first.
+    """
     if fmt in ("json", "jsonl"):
         indent = fmt == "json" and terminal.is_tty
         out.write(_document(schema, document, indent=indent))
+    elif fmt in _TEXT_WRITERS:
+        rows = [{"key": key, "value": value} for key, value in leaves(document)]
+        _TEXT_WRITERS[fmt](out, [Column("key", "KEY"), Column("value", "VALUE")], rows)
+    elif fmt == "name":
+        out.write(_cell(next(iter(document.values()))) + "\n")
     else:
         render()
+
+
+def leaves(value: object, path: str = "") -> list[tuple[str, str]]:
+    """Return the values of *value* as text, with their dotted places; no empty ones."""
+    if isinstance(value, Mapping) and value:
+        pairs = value.items()
+        return [leaf for key, one in pairs for leaf in leaves(one, f"{path}.{key}")]
+    if isinstance(value, list | tuple) and value:
+        rows = enumerate(value)
+        return [leaf for index, one in rows for leaf in leaves(one, f"{path}[{index}]")]
+    if value in (None, [], {}, ()):
+        return []
+    text = value if isinstance(value, str) else to_json(value)
+    return [(path.removeprefix("."), text)]
 
 
 def to_json(value: object, *, indent: bool = False) -> str:

@@ -15,7 +15,8 @@ from toolrt import errors
 from toolrt.errors import ToolrtError
 from toolrt_cli.arguments import ArgumentSyntaxError
 from toolrt_cli.config.faults import ConfigError, UntrustedConfigError, render
-from toolrt_cli.escape import escape, escape_block
+from toolrt_cli.escape import show, show_block
+from toolrt_cli.grant_lines import Change
 from toolrt_cli.streams import Streams
 
 
@@ -24,20 +25,8 @@ class Advice(msgspec.Struct, frozen=True):
 
     details: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
-    #: Lines to add to a file, shown as they are to be typed.
-    file: str | None = None
-    lines: tuple[str, ...] = ()
-
-
-class ConfirmationError(errors.PolicyError):
-    """The effect of a tool asks for a yes that nobody gave; nothing ran."""
-
-    code = "confirmation_required"
-
-    def __init__(self, tool_id: str, effect: str) -> None:
-        self.tool_id = tool_id
-        self.effect = effect
-        super().__init__(f"{tool_id} has effect {effect}, which asks first")
+    #: What to write into a file.
+    change: Change | None = None
 
 
 class InternalError(ToolrtError):
@@ -48,6 +37,24 @@ class InternalError(ToolrtError):
 
     def __init__(self, exc: Exception) -> None:
         super().__init__(f"unexpected {type(exc).__name__}: {exc}")
+
+
+class StoppedError(ToolrtError):
+    """A signal ended the command; what ran until then is recorded."""
+
+    code = "interrupted"
+
+    def __init__(self, *, is_term: bool) -> None:
+        super().__init__("terminated" if is_term else "interrupted")
+
+
+class OutputError(ToolrtError):
+    """What was to be printed could not be; what ran until then is recorded."""
+
+    code = "output"
+
+    def __init__(self, exc: Exception) -> None:
+        super().__init__(f"the output cannot be written: {exc}")
 
 
 class NotFoundError(ToolrtError):
@@ -66,9 +73,11 @@ def near_names(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
     """Return at most three of *known* that are like *name*."""
     import difflib
 
-    inside = [one for one in known if name and name in one]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return tuple(dict.fromkeys([*inside, *close]))[:3]
+    by_folded = {one.casefold(): one for one in known}
+    folded = name.casefold()
+    inside = [one for key, one in by_folded.items() if folded and folded in key]
+    close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)
+    return tuple(dict.fromkeys([*inside, *(by_folded[one] for one in close)]))[:3]
 
 
 def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -> None:
@@ -84,14 +93,18 @@ def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -
 def _as_json(error: ToolrtError, advice: Advice) -> str:
     from toolrt_cli.output import to_json
 
-    body: dict[str, Any] = {"code": error.code, "message": _message(error)}
+    body: dict[str, Any] = {"code": _code(error), "message": _message(error)}
     body["next"] = list(advice.next)
-    if advice.lines:
-        body["change"] = {"file": advice.file, "lines": list(advice.lines)}
+    if advice.change is not None:
+        body["change"] = msgspec.to_builtins(advice.change)
+    notes = getattr(error, "__notes__", [])
+    if notes:
+        body["notes"] = list(notes)
     if error.call_id:
         body["call_id"] = error.call_id
     if isinstance(error, errors.ToolFailedError):
-        body["tool_code"] = error.tool_code
+        body["tool_code"] = error.code
+        body["text"] = error.text
     if isinstance(error, errors.InvalidArgsError | ConfigError | ArgumentSyntaxError):
         body["faults"] = msgspec.to_builtins(error.faults)
     if isinstance(error, ConfigError):
@@ -101,21 +114,28 @@ def _as_json(error: ToolrtError, advice: Advice) -> str:
     return to_json({"error": body})
 
 
+def _code(error: ToolrtError) -> str:
+    """Return the code of *error* in toolrt's own terms; a tool's is ``tool_code``."""
+    if isinstance(error, errors.ToolTimeoutError):
+        return "timeout"
+    return "tool_failed" if isinstance(error, errors.ToolFailedError) else error.code
+
+
 def _as_text(error: ToolrtError, advice: Advice, streams: Streams) -> list[str]:
     if isinstance(error, ConfigError):  # drawn with snippets, steps and all; escaped
         return [render(error.faults)]
-    lines = [f"{_red('error', streams)}: {escape(_message(error))}"]
+    lines = [f"{_red('error', streams)}: {show(_message(error))}"]
     if isinstance(error, ArgumentSyntaxError):
         lines += [f"  {line}" for line in error.lines()]  # escaped already
     if isinstance(error, errors.ToolFailedError) and error.text:
-        lines += [f"  {line}" for line in escape_block(error.text).splitlines()]
-    lines += [f"  {escape(detail)}" for detail in advice.details]
-    if advice.lines:
-        lines.append(f"  add to {escape(advice.file or '')}:")
-        lines += [f"    {escape(line)}" for line in advice.lines]
+        lines += [f"  {line}" for line in show_block(error.text).splitlines()]
+    lines += [f"  {show(note)}" for note in getattr(error, "__notes__", [])]
+    lines += [f"  {show(detail)}" for detail in advice.details]
+    if advice.change is not None:
+        lines += [f"  {show(line)}" for line in advice.change.as_text()]
     if error.call_id:
         lines.append(f"  record {error.call_id}")
-    return [*lines, *(f"next: {escape(step)}" for step in advice.next)]
+    return [*lines, *(f"next: {show(step)}" for step in advice.next)]
 
 
 def _red(text: str, streams: Streams) -> str:
@@ -129,12 +149,14 @@ def _message(error: ToolrtError) -> str:
         count = len(error.faults)
         return f"{error.tool_id}: {count} fault{'s' * (count > 1)} in the arguments"
     if isinstance(error, ArgumentSyntaxError):
-        return "the arguments cannot be read"
+        return "the arguments cannot be read; nothing was run"
     return str(error)
 
 
 def advise(error: ToolrtError) -> Advice:
     """Return what to say beside *error*, as far as the error alone can tell."""
+    if error.code == "confirmation_required":
+        return _unconfirmed(error)
     for kind, make in _ADVICE.items():
         if isinstance(error, kind):
             return make(error)
@@ -165,24 +187,42 @@ def _fault_line(fault: Any) -> str:
 
 
 def _refused_by_gate(error: Any) -> Advice:
-    if error.call_id is None:
-        return Advice()
-    return Advice(next=(f"toolrt audit show {error.call_id}",))
+    place = getattr(error, "place", None)
+    return Advice(
+        details=(f"rule {place}",) if place else (),
+        next=(f"toolrt audit show {error.call_id}",) if error.call_id else (),
+    )
 
 
-def _unconfirmed(_error: Any) -> Advice:
-    return Advice(details=("nothing was run",), next=("add --yes to answer yes",))
+def _unconfirmed(error: Any) -> Advice:
+    steps = () if error.was_asked else ("add --yes to answer yes",)
+    return Advice(details=("nothing was run",), next=steps)
 
 
-def _untrusted(_error: Any) -> Advice:
-    return Advice(next=("read the file, then: toolrt config trust",))
+def _untrusted(error: Any) -> Advice:
+    return Advice(next=(f"toolrt config trust {error.path}",))
 
 
 def _no_record(error: Any) -> Advice:
-    return Advice(
-        details=("nothing was run",),
-        next=("check the path, its permissions and free space: toolrt audit path",),
+    cause = getattr(error.__cause__, "code", "")
+    return Advice(details=("nothing was run",), next=(_store_step(cause),))
+
+
+def _store_fault(error: Any) -> Advice:
+    return Advice(next=(_store_step(error.code),))
+
+
+def _store_step(code: str) -> str:
+    return _STORE_STEPS.get(
+        code, "check the path, its permissions and free space, or name another: --store"
     )
+
+
+_STORE_STEPS: Final = {
+    "store_locked": "try again: another process is writing, or holds the lock",
+    "store_too_new": "use the toolrt that wrote it, or a later one",
+    "integrity": "keep the file as it is for an examination; name another: --store",
+}
 
 
 def _lost_record(error: Any) -> Advice:
@@ -192,7 +232,6 @@ def _lost_record(error: Any) -> Advice:
 
 
 _ADVICE: Final[dict[type[ToolrtError], Callable[[Any], Advice]]] = {
-    ConfirmationError: _unconfirmed,
     UntrustedConfigError: _untrusted,
     errors.ToolNotFoundError: _unknown_tool,
     NotFoundError: _unknown_name,
@@ -200,5 +239,6 @@ _ADVICE: Final[dict[type[ToolrtError], Callable[[Any], Advice]]] = {
     errors.PermissionDeniedError: _refused_by_gate,
     errors.GateUnavailableError: _refused_by_gate,
     errors.AuditUnavailableError: _no_record,
+    errors.StoreError: _store_fault,
     errors.RecordLostError: _lost_record,
 }

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that a call it ends is still recorded."""
+"""SIGTERM and SIGHUP as an exception, so that a call they end is still recorded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def catch_sigterm() -> Iterator[None]:
-    """Raise `Terminated` on the main thread when SIGTERM comes, for the block."""
+def catch_termination() -> Iterator[None]:
+    """Raise `Terminated` on the main thread when SIGTERM or SIGHUP comes."""
     try:
-        before = signal.signal(signal.SIGTERM, _raise)
+        before = {number: signal.signal(number, _raise) for number in _ENDING}
     except ValueError:  # not on the main thread: a library's caller has its own ways
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# SIGHUP: the terminal is gone. Without a handler the tool would outlive us.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def _raise(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 import msgspec
@@ -38,3 +40,18 @@ def open_streams(settings: Globals, environ: Mapping[str, str]) -> Streams:
         err_terminal=look(sys.stderr, environ, settings.color),
         settings=settings,
     )
+
+
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Send what other people's code, or its children, print to standard error."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -217,3 +217,11 @@ def show_local(at_us: int, tz: tzinfo | None) -> str:
     except (OverflowError, OSError, ValueError):
         return show_utc(at_us)
     return at.replace(tzinfo=None).isoformat(" ", timespec="milliseconds")
+
+
+def local_clock(text: str, now_us: int) -> str:
+    """Return the RFC 3339 *text* as the wall clock shows it; without date if of today."""
+    from toolrt.clock import parse_rfc3339
+
+    at = show_local(parse_rfc3339(text), None)
+    return at[11:] if at[:10] == show_local(now_us, None)[:10] else at[:19]

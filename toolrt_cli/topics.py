@@ -35,13 +35,23 @@ Times, wherever one is asked for (-S, -U):
 _FILTERS: Final = """\
 Filters of toolrt audit tail and query:
 
-  tool=fs.*              a name, or a pattern with * and ?
+  'tool=fs.*'            a name, or a pattern with * and ?
   caller=alice,bob       one of several; repeating the field does the same
-  outcome!=success       not so; not:outcome=success is the same
-  ms>500  ms<=2s         how long the call took
+  'outcome!=success'     not so; not:outcome=success is the same
+  'ms>500'  'ms<=2s'     how long the call took
 
-All filters must hold. The fields:
+All filters must hold. Quotes keep the shell from reading * ? ! < and > itself.
+The fields:
 """
+
+
+def _known_values() -> list[str]:
+    from toolrt_store import DECISIONS, OUTCOMES
+
+    return [
+        f"Outcomes: {', '.join(OUTCOMES)}.",
+        f"Decisions: {', '.join(DECISIONS)}.",
+    ]
 
 
 def topics() -> dict[str, str]:
@@ -55,7 +65,7 @@ def topics() -> dict[str, str]:
     return {
         "environment": "\n".join(["Environment variables:", "", *variables, ""]),
         "exit-codes": "\n".join(["Exit codes:", "", *codes, ""]),
-        "filters": "\n".join([_FILTERS, *fields, ""]),
+        "filters": "\n".join([_FILTERS, *fields, "", *_known_values(), ""]),
         "options": "\n".join([*options, ""]),
         "time": _TIME,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,10 +26,12 @@ from toolrt import (
     GateRule,
     Grant,
     HandlerDef,
+    InvalidInputError,
     Pack,
     PackLoadError,
     Registry,
     RegistryBuilder,
+    RegistryError,
     RuleGate,
     TierLimits,
     ToolrtError,
@@ -39,9 +41,10 @@ from toolrt.gate import Allow, glob
 from toolrt.loading import load_object, load_pack
 from toolrt.pack import Binding
 from toolrt.std import StdSettings, std_pack
-from toolrt_cli.config import LoadedConfig, model, open_config
+from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
-from toolrt_cli.grammar import Globals
+from toolrt_cli.grammar import Globals, UsageError
+from toolrt_cli.streams import Streams, prints_to_stderr
 from toolrt_cli.version import VERSION
 
 _BYTES_DEFAULT: Final = StdSettings().max_bytes
@@ -110,7 +113,14 @@ def open_session(settings: Globals, environ: Mapping[str, str]) -> Session:
     Raises:
         ConfigError: The config is invalid or not trusted.
     """
-    config = open_config(flag=settings.config, environ=environ, cwd=os.getcwd())
+    config = open_config(flag=settings.config, environ=environ, cwd=cwd())
+    return session_over(config, settings, environ)
+
+
+def session_over(
+    config: LoadedConfig, settings: Globals, environ: Mapping[str, str]
+) -> Session:
+    """Return the session of a config that is loaded already."""
     packs, broken = _load_packs(config)
     return Session(
         settings=settings,
@@ -122,6 +132,19 @@ def open_session(settings: Globals, environ: Mapping[str, str]) -> Session:
     )
 
 
+def cwd() -> str:
+    """
+    Return the working directory.
+
+    Raises:
+        UsageError: It was removed.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError as exc:
+        raise UsageError("the working directory does not exist any more") from exc
+
+
 def os_actor() -> ActorRef:
     """Return the actor behind this process: its login name, or the bare uid."""
     uid = os.getuid()
@@ -131,19 +154,28 @@ def os_actor() -> ActorRef:
         return ActorRef("os", str(uid))
 
 
-def open_registry(session: Session, store: EventStore | None) -> Registry:
+def open_registry(
+    session: Session,
+    store: EventStore | None,
+    over_gate: Callable[[Gate], Gate] | None = None,
+) -> Registry:
     """
     Return the registry of *session*; with a store, every call is recorded there.
 
+    Args:
+        over_gate: Makes the gate to be asked from the one that the config names.
+
     Raises:
-        RegistryError: The packs do not fit together.
-        PackLoadError: The gate that the config names cannot be loaded.
+        ConfigError: The packs do not fit together, or there is no such gate.
     """
     config = session.config.config
+    gate = _gate(session)
     builder = (
         RegistryBuilder()
         .with_default_namespace(config.runtime.namespace)
-        .with_gate(_gate(session), on_error=config.gate.on_error)
+        .with_gate(
+            over_gate(gate) if over_gate else gate, on_error=config.gate.on_error
+        )
         .with_authority(authority(session))
         .with_alarm()
         .with_tiers(
@@ -159,7 +191,11 @@ def open_registry(session: Session, store: EventStore | None) -> Registry:
         builder.with_event_store(store, calls=True)
     for pack in session.packs:
         builder.register(pack)
-    return builder.build()
+    try:
+        return builder.build()
+    except (RegistryError, InvalidInputError) as exc:
+        fault = session.config.fault(str(exc), "runtime", "packs")
+        raise ConfigError([fault]) from exc
 
 
 def _tier_limits(name: Any, table: model.TierTable) -> TierLimits:
@@ -237,7 +273,10 @@ def _gate(session: Session) -> Gate:
     elif table.kind == "allow-all":
         gate = AllowAllGate()
     else:
-        gate = _python_gate(table.kind.removeprefix("python:"))
+        try:
+            gate = _python_gate(table.kind.removeprefix("python:"))
+        except PackLoadError as exc:
+            raise ConfigError([config.fault(str(exc), "gate", "kind")]) from exc
     restricted = {
         name: caller.actors
         for name, caller in config.config.callers.items()
@@ -253,11 +292,12 @@ def _python_gate(name: str) -> Gate:
     Raises:
         PackLoadError: It cannot be imported or made, or it is no gate.
     """
-    found = load_object(name)
-    try:
-        gate: Gate = found() if isinstance(found, type) else found
-    except Exception as exc:  # the plugin boundary
-        raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
+    with prints_to_stderr():
+        found = load_object(name)
+        try:
+            gate: Gate = found() if isinstance(found, type) else found
+        except Exception as exc:  # the plugin boundary
+            raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
     if not callable(getattr(gate, "check", None)):
         raise PackLoadError(name, "expected a gate with a method check")
     return gate
@@ -299,7 +339,8 @@ def _load_one(config: LoadedConfig, name: str) -> Pack:
         return _command_pack(config, name, table)
     if name == "std":
         return std_pack(_std_settings(config), version=VERSION)
-    return load_pack(name)
+    with prints_to_stderr():
+        return load_pack(name)
 
 
 def _std_settings(config: LoadedConfig) -> StdSettings:
@@ -370,3 +411,44 @@ def _definition(verb: str, handler: model.Handler) -> HandlerDef:
 def _place(config: LoadedConfig, *path: str) -> str:
     at = config.position(*path)
     return f"{config.path}:{at.line}" if at else str(config.path)
+
+
+def name_broken(session: Session, streams: Streams) -> None:
+    """Remark on each pack that could not be loaded."""
+    for broken in session.broken:
+        streams.remark(f"pack {broken.name} is not loaded: {broken.problem}")
+
+
+def inert_settings(config: LoadedConfig) -> list[Fault]:
+    """Return the settings that are valid and have no effect in this version."""
+    whole = config.config
+    given = [
+        (("sink",), whole.sink),
+        (("ucan",), whole.ucan != model.Ucan()),
+        (("secrets",), whole.secrets != model.Secrets()),
+        (("middleware",), whole.middleware.redact_paths),
+        (("store", "retention"), whole.store.retention),
+        (("store", "group"), whole.store.group),
+        (("store", "anchor"), whole.store.anchor),
+        *((("callers", name, "did"), one.did) for name, one in whole.callers.items()),
+        *((("callers", name, "proofs"), c.proofs) for name, c in whole.callers.items()),
+    ]
+    return [
+        config.fault("has no effect yet", *path) for path, is_given in given if is_given
+    ]
+
+
+def require_sinks(config: LoadedConfig) -> None:
+    """
+    Raise if a sink must not fail: none is there to succeed yet.
+
+    Raises:
+        ConfigError: It names each sink with ``required = true``.
+    """
+    faults = [
+        config.fault("a required sink cannot be kept yet", "sink", index)
+        for index, sink in enumerate(config.config.sink)
+        if sink.required
+    ]
+    if faults:
+        raise ConfigError(faults)

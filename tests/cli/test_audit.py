@@ -65,6 +65,7 @@ def test_an_attempt_has_its_documented_keys(cli: Cli, history: list[str]) -> Non
         "decision": "allow",
         "outcome": "capability_denied",
         "code": None,
+        "dry_run": False,
         "seq": 3,
     }
     assert item["time"].endswith("Z")
@@ -92,6 +93,9 @@ def test_tail_is_newest_last(cli: Cli, history: list[str]) -> None:
         pytest.param(["-S", "1h"], [0, 1, 2, 3], id="since"),
         pytest.param(["-U", "1h"], [], id="until"),
         pytest.param(["-n", "1"], [3], id="limit"),
+        pytest.param(["-n", "9" * 20], [0, 1, 2, 3], id="limit beyond numbers"),
+        pytest.param(["outcome=succ*"], [0], id="outcome pattern"),
+        pytest.param(["decision=deny"], [], id="decision"),
     ],
 )
 def test_filters_choose(
@@ -102,6 +106,38 @@ def test_filters_choose(
 
     ids = [line.split('"call_id":"')[1][:26] for line in found.out.splitlines()]
     assert ids == [history[index] for index in reversed(expected)]
+
+
+def test_a_dry_run_is_told_from_a_run(cli: Cli) -> None:
+    """It is marked in the list, and no use of a capability."""
+    cli("run", "echo.say", "-n")
+
+    item = cli("audit", "query", "-o", "json").document["items"][0]
+
+    assert (item["outcome"], item["dry_run"]) == ("success", True)
+
+
+def test_a_store_that_is_not_there_is_named(cli: Cli) -> None:
+    """A misspelt path must not look like an empty record."""
+    assert (
+        "nothing is recorded yet in /nowhere/a.db"
+        in cli("audit", "query", "--store", "/nowhere/a.db").err
+    )
+
+
+def test_follow_ends_when_its_end_has_passed(cli: Cli, history: list[str]) -> None:
+    """-U in the past is no reason to wait."""
+    assert cli("audit", "tail", "-f", "-U", "1m").code == 0
+
+
+@pytest.mark.parametrize("fmt", ["csv", "md", "name"])
+def test_documents_have_every_format(cli: Cli, history: list[str], fmt: str) -> None:
+    """One record as rows of key and value, or as its name."""
+    out = cli("audit", "show", history[0], "-o", fmt).out
+
+    assert history[0] in out
+    assert ("std:fs.read" in out) == (fmt != "name")
+    assert cli("audit", "path", "-o", "name").out == cli("audit", "path").out
 
 
 def test_count_is_the_number_alone(cli: Cli, history: list[str]) -> None:
@@ -122,6 +158,8 @@ def test_count_is_the_number_alone(cli: Cli, history: list[str]) -> None:
         pytest.param(["-S", "whenever"], id="bad time"),
         pytest.param(["-S", "1h", "-U", "2h"], id="since after until"),
         pytest.param(["-n", "few"], id="bad limit"),
+        pytest.param(["outcome=sucess"], id="outcome that is never"),
+        pytest.param(["decision=alow"], id="decision that is never"),
         pytest.param(["--wat"], id="unknown option"),
     ],
 )
@@ -155,7 +193,9 @@ def test_show_finds_by_start_and_last(cli: Cli, history: list[str]) -> None:
 def test_show_of_an_unknown_record_is_4(cli: Cli, history: list[str]) -> None:
     """No such id, or a start that several share."""
     assert cli("audit", "show", "zzz").code == 4
-    assert cli("audit", "show", "0").code == 4
+    several = cli("audit", "show", "0")
+    assert several.code == 2
+    assert "several records begin with 0" in several.err
 
 
 def test_stored_text_is_rendered_harmless(cli: Cli) -> None:

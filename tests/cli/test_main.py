@@ -71,6 +71,21 @@ def test_a_usage_error_says_what_would_be_right(
     assert "Traceback" not in ran.err
 
 
+def test_the_root_help_tells_the_global_options_and_topics(cli: Cli) -> None:
+    """What a newcomer types first shows everything there is."""
+    for ran in (cli("--help"), cli()):
+        text = ran.out + ran.err
+        assert "-o, --output FORMAT" in text
+        assert "--version" in text
+        assert "toolrt help environment" in text
+
+
+def test_no_command_at_all_is_one_line_in_json_mode(cli: Cli) -> None:
+    """Prose is for people."""
+    assert cli("--json").error["code"] == "usage"
+    assert cli("pack", "--json").error["code"] == "usage"
+
+
 def test_usage_errors_are_json_in_json_mode(cli: Cli) -> None:
     """One line on stderr, whatever went wrong."""
     error = cli("pack", "lst", "-o", "json").error
@@ -165,9 +180,50 @@ def test_config_validate_needs_no_trust(cli: Cli) -> None:
     assert cli("config", "validate", "missing.toml").code == 5
 
 
+def test_config_validate_loads_what_the_config_names(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """A pack that is not there is a fault with its place; so is a gate."""
+    path = config('[runtime]\npacks = ["std", "nope"]\n')
+    no_pack = cli("config", "validate")
+    config('[gate]\nkind = "python:no_such:gate"\n')
+    no_gate = cli("config", "validate")
+
+    assert (no_pack.code, no_gate.code) == (5, 5)
+    assert f"{path}:2:17" in no_pack.err
+    assert "not installed" in no_pack.err
+    assert f"{path}:2:1" in no_gate.err
+
+
+def test_config_validate_runs_nothing_of_what_is_not_trusted(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A found file is read before it is trusted, its packs are not imported."""
+    (home / "evil.py").write_text("open('ran', 'w')")
+    monkeypatch.syspath_prepend(home)
+    Path("toolrt.toml").write_text('[runtime]\npacks = ["evil:pack"]\n')
+
+    ran = cli("config", "validate")
+
+    assert ran.code == 0
+    assert "not trusted: its packs and its gate were not loaded" in ran.err
+    assert not Path("ran").exists()
+
+
+def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
+    """What is checked and not done yet is said, with its place."""
+    path = config('[store]\nretention = "7d"\n[middleware]\nredact_paths = ["x"]\n')
+
+    err = cli("config", "validate").err
+
+    assert f"{path}:2:1: store.retention has no effect yet" in err
+    assert f"{path}:3:2: middleware has no effect yet" in err
+
+
 def test_there_may_be_nothing_to_trust(cli: Cli) -> None:
     """Without a file there is a usage error, not a crash."""
     assert cli("config", "trust").code == 2
+    assert cli("config", "trust", "").code == 2
 
 
 @pytest.mark.parametrize(

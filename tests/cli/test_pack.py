@@ -58,7 +58,7 @@ def test_a_fresh_machine_has_the_built_in_pack(cli: Cli) -> None:
     """One row, TSV without a header on a pipe."""
     ran = cli("pack", "list")
 
-    assert ran.out == f"std\t{VERSION}\t5\tok\tbuilt-in\n"
+    assert ran.out == f"std\t{VERSION}\t5\tok\tbuilt-in\t\n"
 
 
 def test_a_broken_pack_is_a_row_and_takes_its_dependents_along(
@@ -164,7 +164,7 @@ def test_packs_that_do_not_fit_are_a_config_fault(
     cli: Cli, packages: Path, home: Path, config: WriteConfig
 ) -> None:
     """A verb that two packs offer is exit 5 and names both."""
-    config(
+    path = config(
         """
         [runtime]
         packs = ["a", "b"]
@@ -175,7 +175,66 @@ def test_packs_that_do_not_fit_are_a_config_fault(
         """
     )
 
-    ran = cli("pack", "handlers")
+    for words in (["pack", "handlers"], ["run", "x"], ["config", "validate"]):
+        ran = cli(*words)
+        assert ran.code == 5
+        assert "public in pack 'a' and in pack 'b'" in ran.err
+        assert f"{path}:3:" in ran.err
 
-    assert ran.code == 5
-    assert "public in pack 'a' and in pack 'b'" in ran.err
+
+PRINTING = """
+print("at import")
+from toolrt import Pack
+import os, sys
+
+pack = Pack("noisy")
+
+@pack.handler("noisy.say")
+def say() -> str:
+    print("in the handler")
+    os.system("echo from a child")
+    return "result"
+
+@pack.handler("noisy.leave")
+def leave() -> None:
+    sys.exit(7)
+"""
+
+
+def test_what_packs_print_is_no_data(
+    shell: Cli, config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prints of a pack, of its handlers and of their children go to stderr."""
+    (home / "noisy.py").write_text(PRINTING)
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    config('[runtime]\npacks = ["noisy:pack"]\n')
+
+    ran = shell("run", "noisy.say", "-o", "json")
+    listed = shell("pack", "handlers", "-o", "json")
+
+    assert ran.document["result"] == "result"
+    assert [item["verb"] for item in listed.document["items"]] == [
+        "noisy.say",
+        "noisy.leave",
+    ]
+    assert all(
+        words in ran.err for words in ("at import", "in the handler", "from a child")
+    )
+
+
+def test_a_handler_cannot_choose_the_exit_code(
+    shell: Cli, config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sys.exit in a handler is a failure of the tool; in a module a broken pack."""
+    (home / "noisy.py").write_text(PRINTING)
+    (home / "leaving.py").write_text("raise SystemExit(9)")
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    config('[runtime]\npacks = ["std", "noisy:pack", "leaving:pack"]\n')
+
+    left = shell("run", "noisy.leave")
+    other = shell("run", "echo.say")
+
+    assert left.code == 1
+    assert "INTERNAL" in left.err
+    assert other.code == 0
+    assert "pack leaving:pack is not loaded: " in other.err

@@ -84,8 +84,11 @@ def test_a_refusal_shows_what_was_looked_at_and_what_to_change(
     assert nearest["source"] == {"file": str(policy), "line": 5, "column": 17}
     others = [item["audience"] for item in document["rejected"][1:]]
     assert others == ["alice", "alice"]
-    assert document["change"]["file"] == str(policy)
-    assert document["change"]["lines"][1] == 'capabilities = ["fs:raed", "fs:read"]'
+    assert document["change"] == {
+        "file": str(policy),
+        "lines": ['capabilities = ["fs:raed", "fs:read"]'],
+        "line": 5,
+    }
 
 
 def test_text_and_json_agree(cli: Cli, policy: Path) -> None:
@@ -95,7 +98,19 @@ def test_text_and_json_agree(cli: Cli, policy: Path) -> None:
     assert text.startswith("DENY  ci-bot may not use fs:read\n")
     assert f"{policy}:5:17" in text
     assert "<- nearest" in text
+    assert f"change the list on line 5 of {policy} to:\n" in text
     assert 'capabilities = ["fs:raed", "fs:read"]' in text
+
+
+def test_a_grant_of_what_no_pack_needs_is_marked(cli: Cli, policy: Path) -> None:
+    """A misspelt grant is granted all the same, and shown as one that nothing needs."""
+    document = cli("provenance", "explain", "ci-bot", "fs:raed", "--json").document
+
+    checks = document["paths"][0]["links"][0]["checks"]
+    assert [(check["name"], check["ok"]) for check in checks] == [
+        ("pattern", True),
+        ("declared", False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,7 @@ def test_text_and_json_agree(cli: Cli, policy: Path) -> None:
     [
         (["alcie", "fs:read"], "caller", "alice"),
         (["alice", "fs:raad"], "capability", "fs:read"),
+        (["ALICE", "fs:read"], "caller", "alice"),
     ],
 )
 def test_an_unknown_name_is_4_with_suggestions(

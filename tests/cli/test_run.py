@@ -150,6 +150,20 @@ class TestArguments:
         assert ran.code == 2
         assert "standard input is read already" in ran.err
 
+    def test_a_double_dash_may_stand_before_the_tool(self, cli: Cli) -> None:
+        """What follows is the tool and its arguments."""
+        assert cli("run", "--", "echo.say", "a=b").document == {"echoed": {"a": "b"}}
+
+    def test_an_argument_like_an_option_is_a_fault_of_the_arguments(
+        self, cli: Cli, policy: Path
+    ) -> None:
+        """The command did not run: exit 2, not 1, and what would be right."""
+        ran = cli("run", "cmd.mark", "file=-rf")
+
+        assert ran.code == 2
+        assert "file: must not begin with -" in ran.err
+        assert cli("audit", "query", "outcome=invalid_args", "--count").out == "1\n"
+
     def test_an_option_that_the_tool_has_too_is_the_tools(
         self, cli: Cli, policy: Path
     ) -> None:
@@ -195,6 +209,9 @@ class TestArguments:
             pytest.param([], id="no tool"),
             pytest.param(["--wat", "echo.say"], id="unknown option"),
             pytest.param(["echo.say", "--as"], id="option without value"),
+            pytest.param(["echo.say", "--as", ""], id="caller that is empty"),
+            pytest.param(["echo.say", "--store="], id="store that is empty"),
+            pytest.param(["echo.say", "--as", "a\udcff"], id="caller that is no text"),
             pytest.param(["echo.say", "-o", "xml"], id="unknown format"),
             pytest.param(["echo.say", "--timeout", "soon"], id="bad duration"),
             pytest.param(["echo.say", "--timeout", "0s"], id="no time at all"),
@@ -269,7 +286,9 @@ class TestResults:
         assert ran.code == 1
         assert ran.document["ok"] is False
         assert ran.document["outcome"] == "execution_failed"
+        assert ran.error["code"] == "tool_failed"
         assert ran.error["tool_code"] == "NO_ROOM"
+        assert ran.error["text"] == "no room"
         assert ran.error["call_id"] == ran.document["call_id"]
 
     def test_an_unknown_tool_is_suggested_for(self, cli: Cli) -> None:
@@ -287,6 +306,7 @@ class TestResults:
 
         assert ran.code == 3
         assert "the gate denied sys.info: not in CI" in ran.err
+        assert f"rule {policy}:8" in ran.err
         attempt = cli("audit", "query", "-o", "json").document["items"][0]
         assert (attempt["decision"], attempt["outcome"]) == ("deny", "denied")
 
@@ -356,9 +376,13 @@ class TestResults:
         allowed = cli("run", "cmd.wipe", "--yes")
 
         assert refused.code == 3
-        assert "which asks first" in refused.err
+        assert "has effect destructive: it asks first" in refused.err
         assert "--yes" in refused.err
         assert allowed.code == 0
+        preview = cli("run", "cmd.wipe", "--dry-run")
+        assert preview.code == 0
+        outcomes = cli("audit", "query", "-o", "jsonl").out
+        assert '"outcome":"denied"' in outcomes
 
     def test_help_of_run_and_of_a_tool(self, cli: Cli, policy: Path) -> None:
         """--help before the tool is run's, after it the tool's."""
@@ -369,6 +393,55 @@ class TestResults:
         assert "Usage: toolrt run cmd.mark(file: string)" in tool_help.out
         assert "capabilities  cmd:run" in tool_help.out
         assert (run_help.code, tool_help.code) == (0, 0)
+
+
+class TestRecord:
+    """What the record says of who called."""
+
+    def test_the_uid_and_an_asserted_caller_are_recorded(
+        self, cli: Cli, policy: Path
+    ) -> None:
+        """A name that any actor may use is told from one that is bound to actors."""
+        cli("run", "echo.say", "--as", "alice")
+        asserted = cli("audit", "show", "@last", "-o", "json").document
+        cli("run", "echo.say", "--as", asserted["actor"])
+        own = cli("audit", "show", "@last", "-o", "json").document
+
+        assert asserted["labels"] == {"uid": str(os.getuid()), "caller": "asserted"}
+        assert own["labels"] == {"uid": str(os.getuid())}
+
+    def test_nobody_may_use_a_name_without_actors(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """actors = [] lets nobody in."""
+        config("[callers.shut]\nactors = []\n")
+
+        assert cli("run", "echo.say", "--as", "shut").code == 3
+
+    def test_a_gate_may_be_told_to_let_through_when_it_fails(
+        self, cli: Cli, config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """on_error of the config reaches the pipeline."""
+        (home / "failing.py").write_text(
+            "class Gate:\n    def check(self, request):\n        raise OSError\n"
+        )
+        monkeypatch.syspath_prepend(home)
+        gate = '[gate]\nkind = "python:failing:Gate"\n'
+
+        config(gate)
+        refused = cli("run", "echo.say")
+        config(gate + 'on_error = "allow"\n')
+        allowed = cli("run", "echo.say")
+
+        assert (refused.code, allowed.code) == (3, 0)
+
+    def test_a_sink_that_is_required_and_not_there_stops_the_call(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """Fail closed: a record that must be kept and cannot be is exit 5."""
+        config('[[sink]]\nkind = "jsonl"\npath = "x"\nrequired = true\n')
+
+        assert cli("run", "echo.say").code == 5
 
 
 class TestStoreFaults:

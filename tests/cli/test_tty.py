@@ -6,6 +6,7 @@ import pty
 import struct
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,3 +186,30 @@ def test_control_c_at_the_question_ends_it() -> None:
     assert ended == 130
     assert not Path("wiped").exists()
     assert "Traceback" not in screen
+
+
+def test_closing_the_terminal_ends_the_tool_and_is_recorded(
+    config: WriteConfig,
+) -> None:
+    """SIGHUP is like SIGTERM: no process is left, and the record says INTERRUPTED."""
+    config(
+        '[runtime]\npacks = ["cmd"]\n[pack.cmd.handler."cmd.hold"]\n'
+        'command = ["sh", "-c", "echo $$ >held; exec sleep 60"]\ntier = "cold"\n'
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(
+            sys.executable, [sys.executable, "-m", "toolrt_cli", "run", "cmd.hold"]
+        )
+    deadline = time.monotonic() + 30
+    while not (Path("held").exists() and Path("held").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.close(terminal)
+    os.waitpid(pid, 0)
+
+    tool = int(Path("held").read_text())
+    _, screen = on_terminal("audit", "query", "-o", "jsonl")
+
+    assert not Path(f"/proc/{tool}").exists()
+    assert '"code":"INTERRUPTED"' in screen

@@ -134,7 +134,9 @@ def test_a_rule_without_a_reason_names_its_place() -> None:
     """A refusal always has a reason: where the rule stands."""
     placed = GateRule(decision="deny", file="toolrt.toml", line=7)
 
-    assert RuleGate([placed]).check(request()) == Deny("denied by toolrt.toml:7")
+    assert RuleGate([placed]).check(request()) == Deny(
+        "denied by toolrt.toml:7", "toolrt.toml:7"
+    )
     assert RuleGate([GateRule(decision="deny")]).check(request()) == Deny(
         "denied by a deny rule"
     )

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from toolrt.context import CallContext
-from toolrt.errors import ToolError, ToolTimeoutError
+from toolrt.errors import ArgFault, InvalidArgsError, ToolError, ToolTimeoutError
 from toolrt.pack import Binding
 
 Output = Literal["text", "json", "ndjson", "lines"]
@@ -238,9 +238,7 @@ def _join(slot: _Slot, params: Mapping[str, Any], allow_dash: tuple[str, ...]) -
         text = _text(params[part.name])
         _encoded(text, part.name)
         if "\0" in text:
-            raise ToolError(
-                "NUL_REFUSED", f"argument {part.name} holds a NUL character"
-            )
+            raise _refused(part.name, "must not hold a NUL character")
         texts.append(text)
     joined = "".join(texts)
     if joined.startswith("-") and isinstance(slot[0], _Placeholder):
@@ -248,11 +246,18 @@ def _join(slot: _Slot, params: Mapping[str, Any], allow_dash: tuple[str, ...]) -
         first = next(p for p, text in zip(slot, texts, strict=True) if text)
         blamed = first if isinstance(first, _Placeholder) else slot[0]
         if blamed.name not in allow_dash:
-            raise ToolError(
-                "DASH_REFUSED",
-                f"argument {blamed.name} begins with '-' and could be taken for an option",
-            )
+            raise _refused(blamed.name, _NO_DASH)
     return joined
+
+
+_NO_DASH: Final = (
+    "must not begin with -, as an option does (a file may be named ./-x; allow_dash in"
+    " the handler's table lets it through)"
+)
+
+
+def _refused(name: str, rule: str) -> InvalidArgsError:
+    return InvalidArgsError([ArgFault(name, rule)])
 
 
 def _text(value: Any) -> str:

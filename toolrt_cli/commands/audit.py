@@ -8,23 +8,28 @@ from typing import Any, Final
 
 import msgspec
 
+from toolrt.event import MAX_COUNT
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.filters import parse_filters
 from toolrt_cli.grammar import UsageError
-from toolrt_cli.output import Column, emit_document, emit_list, to_json
-from toolrt_cli.problems import NotFoundError
+from toolrt_cli.output import Column, emit_document, emit_list, leaves
+from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.reading import open_to_read
 from toolrt_cli.streams import Streams
-from toolrt_cli.times import parse_range, show_local, show_utc
+from toolrt_cli.times import local_clock, parse_range, show_utc
 from toolrt_cli.wiring import Session
 from toolrt_store import (
     ATTEMPT_FIELDS,
+    DECISIONS,
+    OUTCOMES,
     Attempt,
     AttemptFilter,
     SqliteEventStore,
+    Term,
 )
 
+_WAIT_S: Final = 0.2
 _MARKS: Final = {"success": "✓", "denied": "⊘", "running": "…", "interrupted": "!"}
 
 
@@ -63,7 +68,7 @@ def query_command(
         },
     }
     _emit(found, meta, streams)
-    _footer(meta, streams)
+    _footer(meta, session, streams)
     return Exit.OK
 
 
@@ -80,18 +85,20 @@ def tail_command(
     """Print the last attempts, newest last; with *follow* those that come, too."""
     chosen = _filter(words, since, until)
     most = _limit(limit)
+    if follow and streams.settings.output == "json":
+        raise UsageError("a list without an end has no -o json: use -o jsonl")
     with open_to_read(session) as store:
-        found = [] if store is None else store.query_attempts(chosen, limit=most)
+        # The head first: what is committed after it is followed, whatever was listed.
         head = 0 if store is None else _head(store)
-        if follow and streams.settings.output == "json":
-            raise UsageError("a list without an end has no -o json: use -o jsonl")
+        found = [] if store is None else store.query_attempts(chosen, limit=most)
         found.reverse()
         _emit(found, {"count": len(found)}, streams)
         streams.out.flush()
         if not follow:
             return Exit.OK
+        listed = {attempt.call_id for attempt in found if attempt.last_seq > head}
         if store is not None:
-            return _follow(store, chosen, head, streams)
+            return _follow(store, chosen, streams, head=head, listed=listed)
     return _follow_new(session, chosen, streams)
 
 
@@ -107,31 +114,38 @@ def _follow_new(session: Session, chosen: AttemptFilter, streams: Streams) -> in
     while True:
         with open_to_read(session) as store:
             if store is not None:
-                return _follow(store, chosen, 0, streams)
-        time.sleep(0.2)
+                return _follow(store, chosen, streams, head=0, listed=set())
+        time.sleep(_WAIT_S)
 
 
 def _follow(
-    store: SqliteEventStore, chosen: AttemptFilter, head: int, streams: Streams
+    store: SqliteEventStore,
+    chosen: AttemptFilter,
+    streams: Streams,
+    *,
+    head: int,
+    listed: set[str],
 ) -> int:
-    """Print each attempt as it ends: by its call event, or by the gate's refusal."""
-    for event in store.follow(head):
+    """
+    Print each attempt as it ends: by its call event, or by the gate's refusal.
+
+    *listed* are the calls after *head* that were printed already.
+    """
+
+    def is_over() -> bool:
+        return chosen.before_us is not None and _now_us() > chosen.before_us
+
+    for event in store.follow(head, stop=is_over):
         is_end = event.kind == "call" or event.outcome != "success"
-        if not is_end or event.call_id is None:
+        if not is_end or event.call_id is None or event.call_id in listed:
             continue
-        call = _call_term(event.call_id)
+        call = Term("call", "=", (event.call_id,))
         matching = msgspec.structs.replace(chosen, terms=(*chosen.terms, call))
         found = store.query_attempts(matching, limit=1)
         if found:
             _emit(found, {}, streams, header=False)
             streams.out.flush()
     return Exit.OK
-
-
-def _call_term(call_id: str) -> Any:
-    from toolrt_store import Term
-
-    return Term("call", "=", (call_id,))
 
 
 def show_command(session: Session, streams: Streams, name: str) -> int:
@@ -143,21 +157,31 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
     """
     with open_to_read(session) as store:
         found = [] if store is None else _named(store, name)
-        if len(found) != 1:
-            near = tuple(attempt.call_id for attempt in found[:3])
-            raise NotFoundError("record", name, near)
+        if len(found) > 1:
+            several = ", ".join(attempt.call_id for attempt in found[:3])
+            raise UsageError(f"several records begin with {name}: {several}, …")
+        if not found:
+            raise NotFoundError("record", name)
         assert store is not None
         document = _full(store, found[0])
 
-    def show() -> None:
-        leaves = _flat(document)
-        width = max(len(key) for key, _ in leaves) + 2
-        for key, value in leaves:
-            streams.out.write(f"{escape(key):<{width}}{escape(value)}\n")
+    def draw() -> None:
+        facts = {key: value for key, value in document.items() if key != "events"}
+        _write_leaves(facts, "", streams)
+        for event in document["events"]:
+            streams.out.write(f"\n{escape(str(event['id']))}\n")
+            _write_leaves(event, "  ", streams)
 
     fmt = streams.settings.output
-    emit_document(streams.out, "attempt", document, fmt, streams.out_terminal, show)
+    emit_document(streams.out, "attempt", document, fmt, streams.out_terminal, draw)
     return Exit.OK
+
+
+def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:
+    found = leaves(facts)
+    width = max(len(key) for key, _ in found) + 2
+    for key, value in found:
+        streams.out.write(f"{indent}{escape(key):<{width}}{escape(value)}\n")
 
 
 def _named(store: SqliteEventStore, name: str) -> list[Attempt]:
@@ -191,20 +215,6 @@ def _full(store: SqliteEventStore, attempt: Attempt) -> dict[str, Any]:
     return document
 
 
-def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Return the leaves of *value* with their dotted paths."""
-    if isinstance(value, dict) and value:
-        pairs = value.items()
-        return [leaf for key, one in pairs for leaf in _flat(one, f"{path}.{key}")]
-    if isinstance(value, list | tuple) and value:
-        rows = enumerate(value)
-        return [leaf for index, one in rows for leaf in _flat(one, f"{path}[{index}]")]
-    if value in (None, [], {}, ()):
-        return []
-    text = value if isinstance(value, str) else to_json(value)
-    return [(path.removeprefix("."), text)]
-
-
 def path_command(session: Session, streams: Streams) -> int:
     """Print the path of the store."""
     document = {"path": session.store_path}
@@ -220,15 +230,36 @@ def path_command(session: Session, streams: Streams) -> int:
 def _filter(
     words: Sequence[str], since: str | None, until: str | None
 ) -> AttemptFilter:
-    now_us = time.time_ns() // 1000
     try:
-        after_us, before_us = parse_range(since, until, now_us=now_us, tz=None)
+        after_us, before_us = parse_range(since, until, now_us=_now_us(), tz=None)
     except ValueError as exc:
         raise UsageError(str(exc), next_step="toolrt help time") from exc
     terms = parse_filters(words, known=ATTEMPT_FIELDS)
+    for term in terms:
+        _require_values(term)
     if after_us is not None:
         after_us -= 1  # the filter's bounds are exclusive, "since" is not
     return AttemptFilter(terms=terms, after_us=after_us, before_us=before_us)
+
+
+def _require_values(term: Term) -> None:
+    """Refuse a value that its field never has: a typo must not look like no records."""
+    all_known: dict[str, tuple[str, ...]] = {
+        "outcome": OUTCOMES,
+        "decision": DECISIONS,
+    }
+    known = all_known.get(term.field)
+    if known is None:
+        return
+    for value in term.values:
+        if not any(sign in value for sign in "*?") and value not in known:
+            near = ", ".join(near_names(value, known)) or ", ".join(known)
+            problem = f"{term.field}={value}: never the case; did you mean {near}?"
+            raise UsageError(problem, next_step="toolrt help filters")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _limit(text: str) -> int | None:
@@ -236,7 +267,7 @@ def _limit(text: str) -> int | None:
         return None
     if not text.isascii() or not text.isdigit():
         raise UsageError(f"-n {text}: must be a number or all")
-    return int(text)
+    return min(int(text), MAX_COUNT)
 
 
 def _item(attempt: Attempt) -> dict[str, Any]:
@@ -252,6 +283,7 @@ def _item(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "code": attempt.code,
         "duration_ms": attempt.duration_ms,
+        "dry_run": attempt.dry_run,
         "seq": attempt.seq,
     }
 
@@ -318,17 +350,13 @@ _COLUMNS: Final = [
 
 
 def _local_time(item: Any) -> str:
-    """Return the time on the wall; the date only where it is not today's."""
-    from toolrt.clock import parse_rfc3339
-
-    at = show_local(parse_rfc3339(item["time"].replace("Z", "+00:00")), None)
-    today = show_local(time.time_ns() // 1000, None)[:10]
-    return at[11:] if at.startswith(today) else at[:19]
+    return local_clock(item["time"], _now_us())
 
 
 def _marked(item: Any) -> str:
     mark = _MARKS.get(item["outcome"], "✗")
-    return " ".join(filter(None, [mark, item["outcome"], item["code"]]))
+    note = "(dry run)" if item["dry_run"] else item["code"]
+    return " ".join(filter(None, [mark, item["outcome"], note]))
 
 
 def _show_count(number: int, streams: Streams) -> None:
@@ -344,11 +372,11 @@ def _time_or_none(at_us: int | None) -> str | None:
     return None if at_us is None else show_utc(at_us)
 
 
-def _footer(meta: dict[str, Any], streams: Streams) -> None:
+def _footer(meta: dict[str, Any], session: Session, streams: Streams) -> None:
     """Say what was searched, so that an empty answer can be told from an empty store."""
     covers = meta["covers"]
     if covers is None or not covers["events"]:
-        streams.remark("nothing is recorded yet")
+        streams.remark(f"nothing is recorded yet in {session.store_path}")
         return
     streams.remark(
         f"{meta['count']} of {meta['total']} attempts;"

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from toolrt_cli.config import (
     ConfigError,
     Fault,
+    LoadedConfig,
     Located,
     digest_of,
     load,
     locate,
     read,
 )
+from toolrt_cli.config.faults import key_text
 from toolrt_cli.config.trust import state_of, trust
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.output import emit_document
 from toolrt_cli.streams import Streams
+from toolrt_cli.wiring import (
+    cwd,
+    inert_settings,
+    open_registry,
+    require_sinks,
+    session_over,
+)
 
 
 def path_command(streams: Streams, environ: Mapping[str, str]) -> int:
@@ -34,7 +42,8 @@ def path_command(streams: Streams, environ: Mapping[str, str]) -> int:
     def show() -> None:
         where = escape(located.path) if located.path else "built-in default"
         streams.out.write(where + "\n")
-        streams.remark(f"origin: {located.origin}" + (f", {state}" if state else ""))
+        trusted = f", trust: {state}" if state else ""
+        streams.remark(f"origin: {located.origin}{trusted}")
 
     _emit(streams, "config_path", document, show)
     return Exit.OK
@@ -50,7 +59,16 @@ def validate_command(
         ConfigError: It is not valid; every fault of it.
     """
     located = _locate(streams, environ, file)
-    loaded = load(located, read(located)) if located.path else load(located)
+    data = read(located) if located.path else b""
+    loaded = load(located, data) if located.path else load(located)
+    # What is not trusted is read, never run: its packs stay where they are.
+    is_ours = located.origin != "found" or _is_trusted(located, data, environ)
+    if is_ours:
+        _require_working(loaded, streams, environ)
+    else:
+        streams.remark("not trusted: its packs and its gate were not loaded")
+    for fault in inert_settings(loaded):
+        streams.remark(f"{fault.place}: {key_text(fault.key_path)} {fault.message}")
     document = {"path": loaded.path, "sha256": loaded.sha256, "valid": True}
 
     def show() -> None:
@@ -58,6 +76,33 @@ def validate_command(
 
     _emit(streams, "config_validate", document, show)
     return Exit.OK
+
+
+def _is_trusted(located: Located, data: bytes, environ: Mapping[str, str]) -> bool:
+    assert located.path is not None
+    return state_of(located.path, digest_of(data), environ) == "trusted"
+
+
+def _require_working(
+    loaded: LoadedConfig, streams: Streams, environ: Mapping[str, str]
+) -> None:
+    """
+    Load what the config names and fit it together, as every call does.
+
+    Raises:
+        ConfigError: Packs that cannot be loaded, or do not fit; or no such gate.
+    """
+    session = session_over(loaded, streams.settings, environ)
+    names = loaded.config.runtime.packs
+    faults = [
+        loaded.fault(broken.problem, "runtime", "packs", names.index(broken.name))
+        for broken in session.broken
+        if broken.name in names
+    ]
+    if faults:
+        raise ConfigError(faults)
+    require_sinks(loaded)
+    open_registry(session, None)
 
 
 def trust_command(
@@ -94,8 +139,10 @@ def trust_command(
 def _locate(
     streams: Streams, environ: Mapping[str, str], file: str | None = None
 ) -> Located:
-    flag = file or streams.settings.config
-    return locate(flag=flag, environ=environ, cwd=os.getcwd())
+    if file == "":
+        raise UsageError("the name of the file is empty")
+    flag = streams.settings.config if file is None else file
+    return locate(flag=flag, environ=environ, cwd=cwd())
 
 
 def _emit(

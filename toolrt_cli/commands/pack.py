@@ -13,7 +13,7 @@ from toolrt_cli.output import Column, emit_document, emit_list
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.run_help import tool_help
 from toolrt_cli.streams import Streams
-from toolrt_cli.wiring import Session, authority, open_registry
+from toolrt_cli.wiring import Session, authority, name_broken, open_registry
 
 _PACK_COLUMNS: Final = [
     Column("pack", "PACK"),
@@ -21,6 +21,7 @@ _PACK_COLUMNS: Final = [
     Column("handlers", "HANDLERS", right=True),
     Column("status", "STATUS"),
     Column("source", "SOURCE", fold=True),
+    Column("error", "ERROR", fold=True),
 ]
 _HANDLER_COLUMNS: Final = [
     Column("pack", "PACK"),
@@ -50,7 +51,7 @@ def list_command(session: Session, streams: Streams) -> int:
         for broken in session.broken
     ]
     _emit(streams, "packs", items, _PACK_COLUMNS, "pack")
-    _name_broken(session, streams)
+    name_broken(session, streams)
     return Exit.OK
 
 
@@ -73,7 +74,7 @@ def handlers_command(
         if (pack is None or owner.name == pack) and (all_ or _is_shown(bound))
     ]
     _emit(streams, "handlers", items, _HANDLER_COLUMNS, "verb")
-    _name_broken(session, streams)
+    name_broken(session, streams)
     return Exit.OK
 
 
@@ -137,9 +138,9 @@ def _pack_item(pack: Pack) -> dict[str, Any]:
 def _handler_item(pack: Pack, bound: BoundHandler) -> dict[str, Any]:
     definition = bound.definition
     return {
+        "verb": definition.name,
         "pack": pack.name,
         "version": pack.version,
-        "verb": definition.name,
         "tool": f"{pack.name}:{definition.name}",
         "signature": signature(definition.name, definition.input_schema),
         "description": definition.description,
@@ -178,8 +179,3 @@ def _emit(
         fmt=streams.settings.output,
         terminal=streams.out_terminal,
     )
-
-
-def _name_broken(session: Session, streams: Streams) -> None:
-    for broken in session.broken:
-        streams.remark(f"pack {broken.name} is not loaded: {broken.problem}")

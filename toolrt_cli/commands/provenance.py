@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from toolrt_cli.escape import escape
+from toolrt_cli.escape import show
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.explain import explain, render
 from toolrt_cli.output import emit_document
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.reading import open_to_read
 from toolrt_cli.streams import Streams
-from toolrt_cli.times import show_utc
+from toolrt_cli.times import local_clock, show_utc
 from toolrt_cli.wiring import Session
 from toolrt_store import SqliteEventStore
 
@@ -30,16 +31,17 @@ def explain_command(
     with open_to_read(session) as store:
         _require_known(session, store, caller, capability)
         used = _usage(store, caller, capability)
-    document = explain(
-        session, caller, capability, used=used, now_us=time.time_ns() // 1000
-    )
+    now_us = time.time_ns() // 1000
+    document = explain(session, caller, capability, used=used, now_us=now_us)
 
-    def show() -> None:
-        for line in render(document):
-            streams.out.write(_coloured(escape(line), streams) + "\n")
+    def draw() -> None:
+        is_tty = streams.out_terminal.is_tty
+        clock = partial(local_clock, now_us=now_us) if is_tty else str
+        for line in render(document, show_time=clock):
+            streams.out.write(_coloured(show(line), streams) + "\n")
 
     fmt = streams.settings.output
-    emit_document(streams.out, "explain", document, fmt, streams.out_terminal, show)
+    emit_document(streams.out, "explain", document, fmt, streams.out_terminal, draw)
     return Exit.OK if document["decision"] == "allow" else Exit.DENIED
 
 

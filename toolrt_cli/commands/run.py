@@ -8,6 +8,7 @@ the store behind it, and the result goes to stdout; everything else goes to stde
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -27,13 +28,20 @@ from toolrt import (
     ToolNotFoundError,
 )
 from toolrt.schema import ANYTHING, signature
-from toolrt_cli.arguments import parse_json_args, parse_pairs
+from toolrt_cli.arguments import ArgumentSyntaxError, parse_json_args, parse_pairs
+from toolrt_cli.confirm import Confirmation
 from toolrt_cli.escape import escape, show_block
 from toolrt_cli.exit_codes import Exit, exit_code
 from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
-from toolrt_cli.problems import Advice, ConfirmationError, advise, report
-from toolrt_cli.streams import Streams, open_streams
-from toolrt_cli.wiring import Session, open_registry, open_session
+from toolrt_cli.problems import Advice, advise, report
+from toolrt_cli.streams import Streams, open_streams, prints_to_stderr
+from toolrt_cli.wiring import (
+    Session,
+    name_broken,
+    open_registry,
+    open_session,
+    require_sinks,
+)
 from toolrt_store import SqliteEventStore, StoreError
 
 
@@ -50,6 +58,7 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
     if options.tool is None:
         return _show_help(options)
     session = open_session(settings, environ)
+    require_sinks(session.config)
     tool = _find(session, options.tool)
     if tool is not None:
         arguments = tool.definition.input_schema.get("properties", {})
@@ -58,10 +67,8 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
         if options.help:
             return _show_tool(tool)
     streams = open_streams(settings, environ)
-    call = _call(session, options, tool)
-    if tool is not None and not options.dry_run:
-        _confirm(tool, session, options, streams)
-    return _make(session, call, options, streams)
+    name_broken(session, streams)
+    return _make(session, _call(session, options, tool), options, streams)
 
 
 def _find(session: Session, name: str) -> Tool | None:
@@ -72,9 +79,15 @@ def _find(session: Session, name: str) -> Tool | None:
 
 
 def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams) -> int:
+    asked = () if options.yes or options.dry_run else _asked_effects(session)
+    confirmation = Confirmation(asked, streams)
     with _open_store(session) as store:
-        registry = open_registry(session, store)
-        result = registry.run(call)
+        registry = open_registry(session, store, confirmation.over)
+        with prints_to_stderr():
+            result = registry.run(call)
+    if confirmation.refusal is not None:
+        confirmation.refusal.call_id = result.call_id
+        result = msgspec.structs.replace(result, error=confirmation.refusal)
     if options.why:
         _explain_decision(session, call, result, streams)
     _show(result, streams)
@@ -86,6 +99,10 @@ def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams)
     if streams.err_terminal.is_tty:
         streams.remark(_summary(result))
     return Exit.OK
+
+
+def _asked_effects(session: Session) -> tuple[str, ...]:
+    return session.config.config.runtime.confirm
 
 
 def _open_store(session: Session) -> SqliteEventStore:
@@ -105,20 +122,35 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
     assert options.tool is not None
     schema = ANYTHING if tool is None else tool.definition.input_schema
     base, files = None, _Files()
-    if options.json_args is not None:
-        base = parse_json_args(options.json_args, read_file=files)
-    params = parse_pairs(options.words, schema=schema, read_file=files, base=base)
+    try:
+        if options.json_args is not None:
+            base = parse_json_args(options.json_args, read_file=files)
+        params = parse_pairs(options.words, schema=schema, read_file=files, base=base)
+    except ArgumentSyntaxError as exc:
+        exc.next_step = f"toolrt run {options.tool} --help"
+        raise
+    caller = session.default_caller if options.caller is None else options.caller
     return ToolCall(
         options.tool,
         params,
-        caller=options.caller or session.default_caller,
+        caller=caller,
         actor=session.actor,
+        labels=_labels(session, caller),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
         source="cli",
         session_id=session.environ.get("TOOLRT_REQUEST_ID"),
         reason=options.reason,
     )
+
+
+def _labels(session: Session, caller: str) -> dict[str, str]:
+    """Return what the record says of the actor, and of how the caller is known."""
+    labels = {"uid": str(os.getuid())}
+    table = session.config.config.callers.get(caller)
+    if caller != str(session.actor) and (table is None or table.actors is None):
+        labels["caller"] = "asserted"  # any actor may call under this name
+    return labels
 
 
 def _seconds(text: str | None) -> float | None:
@@ -149,19 +181,6 @@ class _Files:
             raise OSError(errno.EBADF, "standard input is read already")
         self._stdin_is_read = True
         return sys.stdin.read()
-
-
-def _confirm(tool: Tool, session: Session, options: RunWords, streams: Streams) -> None:
-    """Ask before an effect that the config says to ask for."""
-    effect = tool.definition.effect
-    if effect not in session.config.config.runtime.confirm or options.yes:
-        return
-    if sys.stdin.isatty() and streams.err_terminal.is_tty:
-        streams.err.write(f"{tool.tool_id} has effect {effect}. Run it? [y/N] ")
-        streams.err.flush()
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return
-    raise ConfirmationError(tool.tool_id, effect)
 
 
 def _show(result: CallResult, streams: Streams) -> None:
@@ -233,8 +252,9 @@ def _show_text(text: str, streams: Streams) -> None:
 
 
 def _summary(result: CallResult) -> str:
-    duration = result.event.duration_ms if result.event else 0
-    return f"record {result.call_id}  {result.decision}  {duration} ms"
+    assert result.event is not None
+    kind = "dry run" if result.event.dry_run else str(result.decision)
+    return f"record {result.call_id}  {kind}  {result.event.duration_ms} ms"
 
 
 def _advise(
@@ -257,15 +277,13 @@ def _capability_advice(
     """Name what is missing and the lines that would grant it."""
     from toolrt_cli.grant_lines import grant_lines
 
-    file, lines = grant_lines(session, call.caller or "", error.missing)
-    has = ", ".join(error.granted) or "none of what it needs"
+    file, caller = session.config_to_edit, call.caller or ""
+    has = ", ".join(error.granted) or "nothing"
     return Advice(
-        details=(f"needs {', '.join(error.required)}; {call.caller} has {has}",),
-        file=file,
-        lines=lines,
+        details=(f"it needs {', '.join(error.required)} and was granted {has}",),
+        change=grant_lines(session.config, file, caller, error.missing),
         next=tuple(
-            f"toolrt provenance explain {call.caller} {missing}"
-            for missing in error.missing
+            f"toolrt provenance explain {caller} {missing}" for missing in error.missing
         ),
     )
 
@@ -292,7 +310,9 @@ def _explain_decision(
     """Write why, before the result: the gate's word, then each capability's source."""
     from toolrt_cli.explain import describe_grants
 
-    streams.err.write(f"gate: {escape(str(result.decision))}\n")
+    place = getattr(result.error, "place", None)
+    by = f", by {place}" if place else ""
+    streams.err.write(escape(f"gate: {result.decision}{by}") + "\n")
     tool = _find(session, call.tool)
     needed = tool.definition.capabilities if tool else ()
     for line in describe_grants(session, call.caller or "", needed):

@@ -64,8 +64,8 @@ def _named(name: str, origin: Origin, environ: Mapping[str, str], cwd: str) -> L
     path = os.path.normpath(os.path.join(cwd, expand_user(name, environ)))
     if name and _exists(path):
         return Located(path, origin)
-    what = "--config" if origin == "flag" else VARIABLE
-    raise ConfigError([Fault(file=path, message=f"no such file, named by {what}")])
+    how = " (named by TOOLRT_CONFIG)" if origin == "environment" else ""
+    raise ConfigError([Fault(file=path, message=f"no such config file{how}")])
 
 
 def _upward(cwd: str, environ: Mapping[str, str]) -> Iterator[str]:

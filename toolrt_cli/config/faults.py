@@ -77,6 +77,12 @@ class ConfigError(ToolrtError):
         super().__init__("; ".join(str(fault) for fault in self.faults))
 
 
+_STATE: Final = {
+    "never trusted": "not trusted yet",
+    "edited since": "not trusted any more: it was edited",
+}
+
+
 class UntrustedConfigError(ConfigError):
     """A config file that was found, not named, is not trusted as it is now."""
 
@@ -92,7 +98,7 @@ class UntrustedConfigError(ConfigError):
             [
                 Fault(
                     file=path,
-                    message=f"found, not named, and {reason}",
+                    message=f"this config was found, not named, and is {_STATE[reason]}",
                     suggestion=f"read it, then: toolrt config trust {show(path)}",
                 )
             ]

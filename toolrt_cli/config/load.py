@@ -68,6 +68,23 @@ class LoadedConfig:
             self._positions = scan(self.source)
         return self._positions.key(path)
 
+    def fault(self, message: str, *path: str | int) -> Fault:
+        """Return the fault *message* at the place of *path*."""
+        if self.path is None:
+            return Fault(file="the built-in default", message=message)
+        at = self.position(*path)
+        if at is None:
+            return Fault(file=self.path, message=message)
+        return Fault(
+            file=self.path,
+            message=message,
+            line=at.line,
+            column=at.column,
+            length=at.length,
+            key_path=path,
+            snippet=self.source.splitlines()[at.line - 1],
+        )
+
     def resolve(self, path_text: str) -> str:
         """Return the path that a value of the file means, absolute."""
         folder = os.path.dirname(self.path) if self.path else os.getcwd()

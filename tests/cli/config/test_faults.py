@@ -111,7 +111,7 @@ def test_untrusted_config_error() -> None:
     assert error.faults[0].suggestion == (
         "read it, then: toolrt config trust /x/toolrt.toml"
     )
-    assert "edited since" in str(error)
+    assert "it was edited" in str(error)
 
 
 def test_quote_and_shown() -> None:

@@ -59,7 +59,7 @@ class TestTrust:
 
     def test_life_cycle(self, user: User) -> None:
         """Refused, trusted, refused after an edit, trusted again."""
-        with pytest.raises(UntrustedConfigError, match="never trusted") as caught:
+        with pytest.raises(UntrustedConfigError, match="not trusted yet") as caught:
             user.open()
         assert caught.value.reason == "never trusted"
         assert caught.value.path == str(user.file)
@@ -70,7 +70,7 @@ class TestTrust:
         assert user.open().origin == "found"
 
         user.file.write_bytes(_DATA + b"# edited\n")
-        with pytest.raises(UntrustedConfigError, match="edited since") as caught:
+        with pytest.raises(UntrustedConfigError, match="it was edited") as caught:
             user.open()
         assert caught.value.reason == "edited since"
 
@@ -95,7 +95,7 @@ class TestTrust:
         copy.mkdir()
         (copy / "toolrt.toml").write_bytes(_DATA)
 
-        with pytest.raises(UntrustedConfigError, match="never trusted"):
+        with pytest.raises(UntrustedConfigError, match="not trusted yet"):
             open_config(flag=None, environ=user.environ, cwd=str(copy))
 
     def test_named_files_need_no_trust(self, user: User) -> None:
@@ -154,7 +154,7 @@ class TestTrust:
         user.trust()
         user.list.write_bytes(text.encode("utf-8", "surrogatepass"))
 
-        with pytest.raises(UntrustedConfigError, match="never trusted"):
+        with pytest.raises(UntrustedConfigError, match="not trusted yet"):
             user.open()
 
         user.trust()
