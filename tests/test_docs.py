@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer.main
 
 from toolrt_cli.app import app
+from toolrt_cli.config import model
 from toolrt_cli.exit_codes import MEANINGS, Exit
 
 ROOT = Path(__file__).parents[1]
+APP = ROOT / "toolrt_cli" / "app.py"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -83,6 +86,20 @@ def test_the_readme_lists_every_exit_code() -> None:
     assert "| 124, 130, 141, 143 |" in README
 
 
+def test_the_documents_of_the_commands_are_documented() -> None:
+    """Every name that a command gives its document stands in docs/cli.md."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    code = "\n".join(
+        path.read_text()
+        for path in [*(ROOT / "toolrt_cli" / "commands").glob("*.py"), APP]
+    )
+    named = re.findall(r'(?:schema=|streams\.out, |streams, |ctx, )"([a-z_]+)"', code)
+
+    assert len(set(named)) > 8
+    for name in set(named) - {"result"}:
+        assert f"`toolrt.{name}/1`" in text, name
+
+
 def command_paths() -> list[str]:
     """Return every command, as ``toolrt pack list``."""
     found = []
@@ -96,6 +113,25 @@ def command_paths() -> list[str]:
 def test_every_command_is_documented(path: str) -> None:
     """docs/cli.md names each command."""
     assert f"`{path}" in (ROOT / "docs" / "cli.md").read_text()
+
+
+def config_keys() -> set[str]:
+    """Return every key of the config model, as the file writes it."""
+    tables = [
+        one
+        for one in vars(model).values()
+        if isinstance(one, type) and issubclass(one, msgspec.Struct)
+    ]
+    return {key for table in tables for key in table.__struct_encode_fields__}
+
+
+def test_every_config_key_is_documented() -> None:
+    """docs/config.md names each key of each table."""
+    text = (ROOT / "docs" / "config.md").read_text()
+    words = set(re.findall(r"[a-zA-Z_]+", " ".join(re.findall(r"`([^`]+)`", text))))
+
+    tables = {"gate", "runtime", "store", "callers", "pack", "handler", "middleware"}
+    assert config_keys() - words - tables == set()
 
 
 def test_every_parameter_has_help() -> None:
