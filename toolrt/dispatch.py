@@ -68,10 +68,15 @@ def _call_handler(attempt: Attempt) -> Any:
     return attempt.tool.bound.call(attempt.params, attempt.context)
 
 
-def _run_bounded(value: Awaitable[Any], attempt: Attempt) -> Any:
+def _run_bounded(value: Any, attempt: Attempt) -> Any:
     import asyncio
 
-    return asyncio.run(_bounded(value, attempt))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_bounded(value, attempt))
+    value.close()
+    raise RuntimeError("inside a running loop an async handler needs adispatch")
 
 
 async def _bounded(value: Awaitable[Any], attempt: Attempt) -> Any:

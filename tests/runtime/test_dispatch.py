@@ -1078,6 +1078,19 @@ class TestAsync:
 
         assert result.outcome == ExecutionFailed("TIMEOUT", retryable=True)
 
+    def test_a_sync_call_inside_a_loop_cannot_drive_a_coroutine(
+        self, registry: Registry
+    ) -> None:
+        """It fails with words, and leaves no coroutine behind."""
+
+        async def inside() -> Any:
+            return registry.run(ToolCall("double", {"n": 1}))
+
+        result = asyncio.run(inside())
+
+        assert isinstance(result.error, ToolFailedError)
+        assert "needs adispatch" in result.error.text
+
     def test_refusals_do_not_need_a_loop(self, registry: Registry) -> None:
         """The stages before the handler are the same functions."""
         result = asyncio.run(registry.arun(ToolCall("nothing")))
