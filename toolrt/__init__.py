@@ -46,6 +46,7 @@ from toolrt.errors import (
     RecordLostError,
     RegistryError,
     SchemaCollisionError,
+    SchemaPlanError,
     StoreError,
     ToolError,
     ToolFailedError,
@@ -80,6 +81,8 @@ from toolrt.gate import (
     RateLimitObligation,
     RuleGate,
 )
+from toolrt.loading import FoundPack, discover_packs, load_packs
+from toolrt.metrics import ToolMetrics
 from toolrt.namespace import ActorRef, Namespace, NamespaceToken
 from toolrt.pack import (
     EdgeEndpointRule,
@@ -89,6 +92,7 @@ from toolrt.pack import (
     NoteKindSpec,
     NoteLifecycleSpec,
     Pack,
+    SchemaBackend,
     SchemaPlan,
     ValidationRule,
     VerbCategory,
@@ -132,6 +136,7 @@ __all__ = [
     "EventStore",
     "EventView",
     "ExecutionFailed",
+    "FoundPack",
     "Gate",
     "GateContext",
     "GateReceipt",
@@ -170,8 +175,10 @@ __all__ = [
     "RegistryBuilder",
     "RegistryError",
     "RuleGate",
+    "SchemaBackend",
     "SchemaCollisionError",
     "SchemaPlan",
+    "SchemaPlanError",
     "StoreError",
     "StringAllowList",
     "Success",
@@ -181,6 +188,7 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolFailedError",
+    "ToolMetrics",
     "ToolNotFound",
     "ToolNotFoundError",
     "ToolTimeoutError",
@@ -192,5 +200,7 @@ __all__ = [
     "VerbCategory",
     "VerbCollisionError",
     "Visibility",
+    "discover_packs",
+    "load_packs",
     "now_rfc3339",
 ]

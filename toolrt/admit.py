@@ -40,6 +40,7 @@ from toolrt.gate import (
     GateContext,
     GateRequest,
     RateLimitObligation,
+    mask_secrets,
 )
 from toolrt.limits import Window
 from toolrt.namespace import ActorRef, Namespace, mint_token
@@ -49,14 +50,23 @@ from toolrt.settle import settle, settle_failure
 _SECOND_NS: Final = 1_000_000_000
 
 
-def admit(core: Core, registry: Any, call: ToolCall) -> Attempt | CallResult:
-    """Take *call* through stages 1 to 8: the attempt to run, or its early end."""
-    attempt = _begin(core, call)
+def admit(
+    core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
+) -> Attempt | CallResult:
+    """
+    Take *call* through stages 1 to 8: the attempt to run, or its early end.
+
+    Args:
+        registry: What the handler is given for calls of its own.
+
+        parent: The attempt whose handler makes this call.
+    """
+    attempt = _begin(core, call, parent)
     try:
         _require_storable(call)
         _place(attempt)
         _pass_gate(attempt)
-        tool = attempt.tool or require_tool(core, call.tool)
+        tool = attempt.tool or require_tool(core, attempt.call.tool)
         _require_capabilities(attempt, tool)
         _count_in(attempt, tool)
         _require_valid(attempt, tool)
@@ -77,9 +87,17 @@ def admit(core: Core, registry: Any, call: ToolCall) -> Attempt | CallResult:
     return attempt
 
 
-def _begin(core: Core, call: ToolCall) -> Attempt:
+def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
     """1: resolve the name; an unknown one goes on as it was given."""
-    tool = find_tool(core, call.tool)
+    if parent is not None:  # whatever the handler says, it calls as its own caller
+        call = msgspec.structs.replace(
+            call,
+            caller=parent.call.caller,
+            actor=parent.actor,
+            source=parent.call.source,
+            session_id=parent.call.session_id,
+        )
+    tool = find_tool(core, call.tool) or _sub_handler(core, call.tool, parent)
     call = msgspec.structs.replace(
         call,
         tool=storable(call.tool),
@@ -96,8 +114,17 @@ def _begin(core: Core, call: ToolCall) -> Attempt:
         actor=actor,
         tool=tool,
         tool_id=call.tool if tool is None else tool.tool_id,
-        namespace=core.namespace,
+        namespace=core.namespace if parent is None else parent.namespace,
+        parent=parent,
     )
+
+
+def _sub_handler(core: Core, name: str, parent: Attempt | None) -> Tool | None:
+    """Return the sub-handler *name* of the pack whose handler makes the call."""
+    if parent is None or parent.tool is None:
+        return None
+    own = parent.tool.pack
+    return core.sub_handlers.get((own, name.removeprefix(f"{own}:")))
 
 
 def _require_storable(call: ToolCall) -> None:
@@ -148,9 +175,12 @@ def _pass_gate(attempt: Attempt) -> None:
     if requested is None:
         requested = () if tool is None else tool.definition.capabilities
     at_us = core.clock.now_us()
-    attempt.granted = core.authority.resolve(
+    granted = core.authority.resolve(
         call.caller, requested, call.proofs, at_us // 1_000_000
     )
+    if attempt.parent is not None:  # at most what the calling handler has
+        granted = granted.within(attempt.parent.granted.granted)
+    attempt.granted = granted
     attempt.details = details_of(attempt)
     request = _gate_request(attempt, requested, at_us)
     decision, problem = _ask(core, request)
@@ -206,9 +236,12 @@ def _ask(core: Core, request: GateRequest) -> tuple[Allow | Deny | None, str]:
         return None, "InvalidDecision"
     try:  # what it holds has to be recorded: a reason that is text, known obligations
         stated = msgspec.json.encode(decision)
-        return msgspec.json.decode(stated, type=Allow | Deny), ""
+        known = msgspec.json.decode(stated, type=Allow | Deny)
     except (TypeError, ValueError, RecursionError):
         return None, "InvalidDecision"
+    if isinstance(known, Deny):
+        known = Deny(mask_secrets(known.reason), known.place)
+    return known, ""
 
 
 def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
@@ -298,6 +331,8 @@ def _open_context(attempt: Attempt, tool: Tool, registry: Any) -> None:
     timeout_s = tool.limits.timeout_s
     if attempt.call.timeout_s is not None:
         timeout_s = min(timeout_s, attempt.call.timeout_s)
+    if attempt.parent is not None and attempt.parent.context is not None:
+        timeout_s = min(timeout_s, attempt.parent.context.remaining())
     clock = attempt.core.clock
     attempt.context = CallContext(
         call_id=attempt.call_id,
@@ -309,5 +344,5 @@ def _open_context(attempt: Attempt, tool: Tool, registry: Any) -> None:
         max_output_bytes=tool.limits.max_output_bytes,
         deadline_ns=clock.monotonic_ns() + int(timeout_s * _SECOND_NS),
         monotonic_ns=clock.monotonic_ns,
-        registry=registry,
+        registry=registry.within(attempt),
     )

@@ -31,6 +31,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     tool: Tool | None
     tool_id: str
     namespace: Namespace
+    #: The attempt whose handler made this call.
+    parent: Attempt | None = None
     params: Any = None
     granted: CapabilitySet = NO_CAPABILITIES
     details: CallDetails | None = None
@@ -47,14 +49,21 @@ class Attempt(msgspec.Struct, kw_only=True):
         return self.context.timeout_s
 
     @property
+    def needs_thread(self) -> bool:
+        """Whether the handler asks for a thread of its own."""
+        return self.tool is not None and self.tool.definition.deadline == "thread"
+
+    @property
     def needs_alarm(self) -> bool:
         """Whether a timer has to end the handler, which does not end itself."""
         bound = self.tool and self.tool.bound
         return bool(
             self.core.has_alarm
+            and self.parent is None  # its timer runs already
             and bound
             and not bound.is_async
             and not bound.ends_itself
+            and bound.definition.deadline != "thread"
         )
 
     @property
@@ -90,6 +99,7 @@ def details_of(attempt: Attempt) -> CallDetails:
         policy=core.policy,
         # Only a call whose end is stored too can be in flight or interrupted.
         process=getattr(core.store, "process", None) if core.store_calls else None,
+        parent_call_id=None if attempt.parent is None else attempt.parent.call_id,
         reason=None if call.reason is None else storable(call.reason),
         labels=call.labels,
     )

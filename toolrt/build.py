@@ -37,8 +37,7 @@ def order_packs(packs: Sequence[Pack]) -> tuple[Pack, ...]:
         MissingPackDependenciesError: Several are not there.
         CircularPackDependencyError: Packs require each other in a circle.
     """
-    index = _index_by_name(packs)
-    _require_dependencies(packs, index)
+    require_complete(packs)
     waiting = {pack.name: len(set(pack.requires)) for pack in packs}
     dependents: dict[str, list[Pack]] = {pack.name: [] for pack in packs}
     for pack in packs:
@@ -57,6 +56,18 @@ def order_packs(packs: Sequence[Pack]) -> tuple[Pack, ...]:
         stuck = {pack.name: pack for pack in packs if waiting[pack.name]}
         raise CircularPackDependencyError(_first_cycle(stuck))
     return tuple(ordered)
+
+
+def require_complete(packs: Sequence[Pack]) -> None:
+    """
+    Raise if a name is carried twice or a requirement is not among *packs*.
+
+    Raises:
+        PackRedeclaredError: Two packs carry one name.
+        MissingPackDependencyError: One required pack is not there.
+        MissingPackDependenciesError: Several are not there.
+    """
+    _require_dependencies(packs, _index_by_name(packs))
 
 
 def _index_by_name(packs: Sequence[Pack]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from toolrt.errors import PackDefinitionError, ToolNotFoundError, ToolrtError
 from toolrt.event import Event, EventStore
 from toolrt.gate import Decision, Gate
 from toolrt.limits import Limiter, Window, per_minute
+from toolrt.metrics import Meter
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.pack import BoundHandler, Pack
 from toolrt.schema import Check, compile_check
@@ -144,6 +145,8 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
 
     tools: Mapping[str, Tool]
     by_id: Mapping[str, Tool]
+    #: By pack and name.
+    sub_handlers: Mapping[tuple[str, str], Tool]
     gate: Gate
     gate_impl: str
     gate_on_error: Literal["deny", "allow"]
@@ -155,6 +158,7 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     hook: DispatchHook | None
     clock: Clock
     limiter: Limiter
+    meter: Meter
     policy: str | None
     #: Whether an interval timer enforces the deadlines of sync handlers.
     has_alarm: bool = False

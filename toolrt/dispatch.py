@@ -7,7 +7,7 @@ which is called by `run` or awaited by `arun`, and the dispatch hook after a suc
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
@@ -19,13 +19,17 @@ from toolrt.errors import ToolTimeoutError
 from toolrt.settle import settle, settle_failure, view_of
 
 
-def run(core: Core, registry: Any, call: ToolCall) -> CallResult:
-    """Make *call* on this thread."""
-    attempt = admit(core, registry, call)
+def run(
+    core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
+) -> CallResult:
+    """Make *call* on this thread; *parent* is the attempt whose handler makes it."""
+    attempt = admit(core, registry, call, parent)
     if isinstance(attempt, CallResult):
         return attempt
     try:
-        if attempt.needs_alarm:
+        if attempt.needs_thread:
+            value = on_thread(lambda: _call_handler(attempt), attempt)
+        elif attempt.needs_alarm:
             with alarm(attempt.timeout_s, attempt.tool_id):
                 value = _call_handler(attempt)
         else:
@@ -41,13 +45,22 @@ def run(core: Core, registry: Any, call: ToolCall) -> CallResult:
     return result
 
 
-async def arun(core: Core, registry: Any, call: ToolCall) -> CallResult:
-    """Make *call* on the running event loop."""
-    attempt = admit(core, registry, call)
+async def arun(
+    core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
+) -> CallResult:
+    """Make *call* on the running event loop; like `run`."""
+    attempt = admit(core, registry, call, parent)
     if isinstance(attempt, CallResult):
         return attempt
     try:
-        value = _call_handler(attempt)
+        if attempt.needs_thread:
+            import asyncio
+
+            value = await asyncio.to_thread(
+                on_thread, lambda: _call_handler(attempt), attempt
+            )
+        else:
+            value = _call_handler(attempt)
         if isawaitable(value):
             value = await _bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
@@ -60,6 +73,33 @@ async def arun(core: Core, registry: Any, call: ToolCall) -> CallResult:
         except Exception as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
             _log_hook(exc)
     return result
+
+
+def on_thread(call: Callable[[], Any], attempt: Attempt) -> Any:
+    """
+    Return what *call* returns on a thread of its own, if it does so in time.
+
+    A thread cannot be ended: one that is late is left behind, and its result is lost.
+    """
+    import threading
+
+    ended: list[tuple[Any, BaseException | None]] = []
+
+    def work() -> None:
+        try:
+            ended.append((call(), None))
+        except BaseException as exc:  # noqa: BLE001 - raised again where it is waited for
+            ended.append((None, exc))
+
+    thread = threading.Thread(target=work, name=attempt.tool_id, daemon=True)
+    thread.start()
+    thread.join(attempt.timeout_s)
+    if not ended:
+        raise ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
+    value, raised = ended[0]
+    if raised is not None:
+        raise raised
+    return value
 
 
 def _call_handler(attempt: Attempt) -> Any:

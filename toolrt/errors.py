@@ -13,7 +13,8 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     │   ├── CircularPackDependencyError
     │   ├── VerbCollisionError
     │   ├── SchemaCollisionError
-    │   └── UnknownKindError
+    │   ├── UnknownKindError
+    │   └── SchemaPlanError
     ├── InvalidInputError                 the caller
     │   ├── InvalidNamespaceError
     │   ├── ToolNotFoundError
@@ -172,6 +173,18 @@ class UnknownKindError(RegistryError):
         super().__init__(
             f"pack {pack!r}: edge rule {relation!r} names the unknown kind {kind!r}"
         )
+
+
+class SchemaPlanError(RegistryError):
+    """A pack's schema plan could not be applied; nothing of it was."""
+
+    code = "schema_plan"
+
+    def __init__(self, pack: str, statement: str, reason: str) -> None:
+        self.pack = pack
+        self.statement = statement
+        self.reason = reason
+        super().__init__(f"pack {pack!r}: its schema plan failed: {reason}")
 
 
 class InvalidInputError(ToolrtError):

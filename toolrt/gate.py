@@ -264,6 +264,26 @@ def resolve_pointer(document: Any, pointer: str) -> Any:
     return found
 
 
+# What looks like a secret in a reason: a name and a value, a bearer token, a JWT,
+# the password of a URL.
+_SECRETS: Final = (
+    re.compile(
+        r"(?i)\b((?:api[_-]?key|token|secret|password|passwd|pwd|authorization)"
+        r"\s*[=:]\s*)(?:bearer\s+)?\S+"
+    ),
+    re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"),
+    re.compile(r"()\beyJ[\w-]+\.[\w-]+\.[\w-]*"),
+    re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"),
+)
+
+
+def mask_secrets(text: str) -> str:
+    """Return *text* with what looks like a secret replaced by ``***``."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1***", text)
+    return text
+
+
 class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The record of one gate decision; its msgspec JSON is the public form."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
+import msgspec
+
+from toolrt import build
 from toolrt.errors import PackLoadError
 from toolrt.pack import Pack
 
@@ -26,6 +30,41 @@ def load_object(name: str) -> Any:
     except (Exception, SystemExit) as exc:  # the plugin boundary: it may raise anything
         raise PackLoadError(name, f"{type(exc).__name__}: {exc}") from exc
     return found
+
+
+class FoundPack(msgspec.Struct, frozen=True):
+    """A pack that an installed distribution offers; nothing of it is imported."""
+
+    name: str
+    #: ``module:attr``.
+    target: str
+    distribution: str | None = None
+
+
+def discover_packs() -> tuple[FoundPack, ...]:
+    """Return the packs that entry points of ``toolrt.packs`` offer, by name."""
+    from importlib.metadata import entry_points
+
+    found = {
+        FoundPack(point.name, point.value, point.dist.name if point.dist else None)
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+    }
+    return tuple(sorted(found, key=lambda pack: (pack.name, pack.target)))
+
+
+def load_packs(names: Sequence[str]) -> tuple[Pack, ...]:
+    """
+    Return the packs that *names* name, in that order; none is added by itself.
+
+    Raises:
+        PackLoadError: One is not installed or cannot be imported.
+        PackRedeclaredError: Two carry one name.
+        MissingPackDependencyError: One that is required is not among them.
+        MissingPackDependenciesError: Several are not.
+    """
+    packs = tuple(load_pack(name) for name in names)
+    build.require_complete(packs)
+    return packs
 
 
 def load_pack(name: str) -> Pack:

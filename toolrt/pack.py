@@ -71,6 +71,9 @@ class HandlerDef(msgspec.Struct, frozen=True, kw_only=True):
     max_output: int | None = None
     hidden: bool = False
     paginates: bool = False
+    #: ``thread`` runs the handler on a thread of its own, which is left behind at the
+    #: deadline: for code that never looks at the clock, where there is no timer.
+    deadline: Literal["cooperative", "thread"] = "cooperative"
     errors: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
@@ -141,6 +144,13 @@ class SchemaPlan(msgspec.Struct, frozen=True):
         return not self.statements
 
 
+class SchemaBackend(Protocol):
+    """Where schema plans are applied: a database connection."""
+
+    def execute(self, sql: str, /) -> Any:
+        """Execute one statement."""
+
+
 class ValidationRule(msgspec.Struct, frozen=True):
     """A check that a pack contributes; its id is ``<pack>/<rule>``."""
 
@@ -200,7 +210,9 @@ class Pack:
         self.entity_kinds = tuple(entity_kinds)
         self.edge_rules = tuple(edge_rules)
         self.note_kind_specs = tuple(note_kind_specs)
-        self.schema_plan = schema_plan or SchemaPlan()
+        plan = schema_plan or SchemaPlan()
+        # A plan without a name is its pack's; an empty one stays as it is.
+        self.schema_plan = plan if plan.is_empty else SchemaPlan(name, plan.statements)
         self.validation_rules = tuple(validation_rules)
         self._kind_hooks = dict(kind_hooks or {})
         self._handlers: list[BoundHandler] = []

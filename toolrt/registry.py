@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from toolrt import build, dispatch
+from toolrt.attempt import Attempt
 from toolrt.audit.sinks import AuditSink
 from toolrt.call import (
     CallResult,
@@ -23,9 +24,11 @@ from toolrt.call import (
 from toolrt.capability import Authority
 from toolrt.clock import Clock, SystemClock
 from toolrt.context import DEFAULT_TIERS, Tier, TierLimits
+from toolrt.errors import SchemaPlanError
 from toolrt.event import EventStore
 from toolrt.gate import AllowAllGate, Gate
 from toolrt.limits import Limiter
+from toolrt.metrics import Meter, ToolMetrics
 from toolrt.namespace import DEFAULT_NAMESPACE, ActorRef, Namespace
 from toolrt.pack import (
     EdgeEndpointRule,
@@ -33,6 +36,7 @@ from toolrt.pack import (
     KindHook,
     NoteKindSpec,
     Pack,
+    SchemaBackend,
     SchemaPlan,
     ValidationRule,
     Visibility,
@@ -158,6 +162,12 @@ class RegistryBuilder:
         core = Core(
             tools=tools,
             by_id={tool.tool_id: tool for tool in tools.values()},
+            sub_handlers={
+                (pack.name, bound.definition.name): Tool(pack, bound, self._tiers)
+                for pack in packs
+                for bound in pack.bound_handlers
+                if bound.definition.visibility is Visibility.SUBHANDLER
+            },
             gate=self._gate,
             gate_impl=str(getattr(self._gate, "impl_name", type(self._gate).__name__)),
             gate_on_error=self._gate_on_error,
@@ -169,6 +179,7 @@ class RegistryBuilder:
             hook=self._hook,
             clock=self._clock,
             limiter=Limiter(),
+            meter=Meter(),
             policy=self._policy,
             has_alarm=self._has_alarm,
         )
@@ -188,14 +199,31 @@ class Registry:
         # As they were checked: what a pack is given later is in no registry.
         self._handlers = {pack.name: pack.bound_handlers for pack in packs}
         self._core = core
+        self._parent: Attempt | None = None
+
+    def within(self, attempt: Attempt) -> Registry:
+        """
+        Return the registry as the handler of *attempt* sees it.
+
+        Its calls are made for the same caller and actor, with at most the capabilities
+        and the time that *attempt* has, pass the gate again, and carry its call id. Next
+        to public tools they reach the sub-handlers of the handler's own pack.
+        """
+        inner = object.__new__(Registry)
+        inner.__dict__.update(self.__dict__, _parent=attempt)
+        return inner
+
+    def metrics(self) -> tuple[ToolMetrics, ...]:
+        """Return counters and latencies of all calls so far, by tool and outcome."""
+        return self._core.meter.read()
 
     def run(self, call: ToolCall) -> CallResult:
         """Make *call*; what the pipeline decides is in the result, never raised."""
-        return dispatch.run(self._core, self, call)
+        return dispatch.run(self._core, self, call, self._parent)
 
     async def arun(self, call: ToolCall) -> CallResult:
         """Make *call* on the running event loop; like `run`."""
-        return await dispatch.arun(self._core, self, call)
+        return await dispatch.arun(self._core, self, call, self._parent)
 
     def dispatch(
         self,
@@ -337,6 +365,25 @@ class Registry:
     def all_schema_plans(self) -> tuple[SchemaPlan, ...]:
         """Return one schema plan a pack, empty ones included."""
         return tuple(pack.schema_plan for pack in self.packs())
+
+    def apply_schema_plans(self, backend: SchemaBackend) -> None:
+        """
+        Apply every pack's schema plan to *backend*, in load order.
+
+        Args:
+            backend: A database connection, such as of ``sqlite3``: ``execute(sql)``.
+
+        Raises:
+            SchemaPlanError: A statement failed; it names the pack. Plans before it stay.
+        """
+        for plan in self.all_schema_plans():
+            for statement in plan.statements:
+                try:
+                    backend.execute(statement)
+                except (
+                    Exception
+                ) as exc:  # whatever the backend raises has a pack's name
+                    raise SchemaPlanError(plan.pack, statement, str(exc)) from exc
 
     def find_kind_hook(self, kind: str) -> KindHook | None:
         """Return the hook of the first pack that owns *kind* and has one."""

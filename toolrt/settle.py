@@ -58,6 +58,7 @@ def settle(
     if outcome is not None:
         event = _call_event(attempt, outcome)
         error = _record(attempt, event, error)
+    _count(attempt, outcome, event)
     if error is not None and not isinstance(error, AuditUnavailableError):
         error.call_id = attempt.call_id  # which names what is recorded
     return CallResult(
@@ -69,6 +70,16 @@ def settle(
         tool_id=attempt.tool_id,
         decision=attempt.decision,
         event=event,
+    )
+
+
+def _count(attempt: Attempt, outcome: Outcome | None, event: CallEvent | None) -> None:
+    refused = "denied" if attempt.decision == "deny" else "error"
+    attempt.core.meter.count(
+        # Names that nobody declared would make the counters grow without end.
+        attempt.tool_id if attempt.tool else "",
+        refused if outcome is None else outcome.kind,
+        0 if event is None else event.duration_ms,
     )
 
 
@@ -184,6 +195,14 @@ def settle_failure(attempt: Attempt, exc: BaseException) -> CallResult:
     return result
 
 
+def _failure_of_sub_call(exc: ToolrtError, tool_id: str) -> ToolFailedError:
+    if isinstance(exc, ToolFailedError):
+        return ToolFailedError(exc.code, exc.retryable, tool_id=tool_id, text=exc.text)
+    return ToolFailedError(
+        exc.code.upper(), exc.retryable, tool_id=tool_id, text=str(exc)
+    )
+
+
 def _is_interrupt(exc: BaseException) -> bool:
     """Return whether *exc* is no tool's to raise: Ctrl-C, a signal, a cancelled task."""
     return not isinstance(exc, Exception | SystemExit)
@@ -193,6 +212,11 @@ def _failure_of(attempt: Attempt, exc: BaseException) -> ToolrtError:
     """Return *exc*, raised by a handler, as the caller and the record may see it."""
     tool_id = attempt.tool_id
     failure: ToolFailedError
+    if isinstance(exc, ToolrtError) and exc.call_id is not None:
+        # A call that the handler made and did not answer for: its failure is this one's.
+        failure = _failure_of_sub_call(exc, tool_id)
+        failure.__cause__ = exc
+        return failure
     if isinstance(exc, ToolTimeoutError):
         return exc
     if isinstance(exc, InvalidArgsError):

@@ -1,5 +1,7 @@
 """The checks of a registry's build, and their order."""
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,13 +18,17 @@ from toolrt import (
     InvalidNamespaceError,
     MissingPackDependenciesError,
     MissingPackDependencyError,
+    NoteKindSpec,
+    NoteLifecycleSpec,
     Pack,
     PackRedeclaredError,
     Registry,
     RegistryBuilder,
     SchemaCollisionError,
     SchemaPlan,
+    SchemaPlanError,
     UnknownKindError,
+    ValidationRule,
     VerbCollisionError,
     Visibility,
 )
@@ -206,6 +212,82 @@ def test_one_pack_may_name_its_table_twice() -> None:
     plan = SchemaPlan("a", ("CREATE TABLE IF NOT EXISTS t (x)",) * 2)
 
     assert build(pack("a", schema_plan=plan)).all_schema_plans() == (plan,)
+
+
+def test_schema_plans_are_applied_in_load_order() -> None:
+    """On a real database; a plan without statements is passed over."""
+    one = SchemaPlan("", ("CREATE TABLE IF NOT EXISTS one (x)",))
+    two = SchemaPlan(
+        "", ("CREATE TABLE two (y REFERENCES one)", "INSERT INTO two VALUES (1)")
+    )
+    registry = build(
+        pack("b", "a", schema_plan=two), pack("a", schema_plan=one), pack("c")
+    )
+
+    with closing(sqlite3.connect(":memory:")) as backend:
+        registry.apply_schema_plans(backend)
+        assert backend.execute("SELECT y FROM two").fetchall() == [(1,)]
+
+    assert [plan.pack for plan in registry.all_schema_plans()] == ["a", "", "b"]
+
+
+def test_a_schema_plan_that_fails_is_named() -> None:
+    """The pack, the statement and the reason; nothing is swallowed."""
+    plan = SchemaPlan("a", ("CREATE TABLE (",))
+
+    registry = build(pack("a", schema_plan=plan))
+    broken = pytest.raises(SchemaPlanError, match="pack 'a'")
+    with closing(sqlite3.connect(":memory:")) as backend, broken as caught:
+        registry.apply_schema_plans(backend)
+
+    assert caught.value.statement == "CREATE TABLE ("
+    assert "syntax error" in caught.value.reason
+
+
+def test_kind_hooks_are_found_by_their_owner() -> None:
+    """The first pack in load order that owns the kind and has a hook."""
+
+    class Hook:
+        def prepare_create(self, registry: Any, args: dict[str, Any]) -> None: ...
+
+        def after_create(self, registry: Any, id: str, args: Any) -> None: ...
+
+    hook, stray = Hook(), Hook()
+    registry = build(
+        pack("z", kind_hooks={"memo": stray}),
+        pack("a", entity_kinds=["person"]),
+        pack("b", entity_kinds=["person"], kind_hooks={"person": hook}),
+    )
+
+    assert registry.find_kind_hook("person") is hook
+    assert registry.find_kind_hook("memo") is None
+    assert registry.find_kind_hook("nothing") is None
+
+
+def test_declarations_can_be_read() -> None:
+    """Every declaration of every pack, in load order; None for an unknown pack."""
+    spec = NoteKindSpec("memo", ("note",), NoteLifecycleSpec("status", "open"))
+    rule = ValidationRule("a/rule", "error", "…", lambda _context: [])
+    registry = build(
+        pack(
+            "a",
+            note_kinds=["memo"],
+            entity_kinds=["person"],
+            note_kind_specs=[spec],
+            validation_rules=[rule],
+        ),
+        pack("b", "a"),
+    )
+
+    assert registry.all_note_kinds() == ("memo",)
+    assert registry.all_note_kind_specs() == (spec,)
+    assert registry.all_validation_rules() == (rule,)
+    assert registry.pack_requires("b") == ("a",)
+    assert registry.pack_note_kinds("a") == ("memo",)
+    assert registry.pack_entity_kinds("a") == ("person",)
+    assert registry.pack_handlers("b") == ()
+    for read in ("requires", "note_kinds", "entity_kinds", "handlers"):
+        assert getattr(registry, f"pack_{read}")("nothing") is None
 
 
 def test_an_edge_rule_with_an_unknown_kind_is_refused() -> None:

@@ -436,6 +436,28 @@ class TestGate:
         assert isinstance(bench.add().error, PermissionDeniedError)
         assert bench.kinds == [("gate", "denied")]
 
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            "token=s3cr3tvalue",
+            "API_KEY: s3cr3tvalue",
+            "Authorization: Bearer s3cr3tvalue",
+            "sent bearer s3cr3tvalue here",
+            "https://user:s3cr3tvalue@host/path",
+            "eyJhbGciOiJFZERTQSJ9.s3cr3tvalue.s3cr3tvalue",
+        ],
+    )
+    def test_secrets_in_a_reason_are_masked(self, bench: Bench, secret: str) -> None:
+        """Neither the caller nor the record sees them; the rest stays."""
+        bench.builder.with_gate(RecordingGate(lambda _: Deny(f"refused: {secret}")))
+
+        result = bench.add()
+
+        assert isinstance(result.error, PermissionDeniedError)
+        assert result.error.reason.startswith("refused: ")
+        assert "s3cr3t" not in str(result.error) + str(bench.store.events)
+        assert "***" in result.error.reason
+
     def test_a_denial_is_logged_too(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from toolrt import PackLoadError
+from toolrt import (
+    FoundPack,
+    MissingPackDependencyError,
+    PackLoadError,
+    PackRedeclaredError,
+    discover_packs,
+    load_packs,
+)
 from toolrt.loading import load_pack
 
 MODULE = """
@@ -19,6 +26,7 @@ def broken():
     raise OSError("no disk")
 
 number = 3
+needy = Pack("needy", requires=["mine"])
 """
 
 
@@ -65,6 +73,32 @@ def test_an_entry_point_that_is_not_installed_says_so() -> None:
     """A plain name is looked up among the installed entry points."""
     with pytest.raises(PackLoadError, match="not installed"):
         load_pack("nobody-has-this")
+
+
+def test_packs_are_loaded_as_listed_and_complete(module: str) -> None:
+    """Unknown, duplicate and missing are told apart; nothing is added by itself."""
+    (pack,) = load_packs([f"{module}:pack"])
+
+    assert pack.name == "mine"
+    with pytest.raises(PackLoadError):
+        load_packs([f"{module}:pack", "nobody-has-this"])
+    with pytest.raises(PackRedeclaredError, match="'mine'"):
+        load_packs([f"{module}:pack", f"{module}:pack"])
+    with pytest.raises(MissingPackDependencyError, match="'needy' requires 'mine'"):
+        load_packs([f"{module}:needy"])
+    assert len(load_packs([f"{module}:needy", f"{module}:pack"])) == 2
+
+
+def test_installed_packs_are_discovered_without_an_import(
+    module: str, tmp_path: Path
+) -> None:
+    """Entry points are listed by name, with their distribution."""
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[toolrt.packs]\nmine = no.such:module\n")
+
+    assert FoundPack("mine", "no.such:module", "mine") in discover_packs()
 
 
 def test_an_entry_point_is_loaded(

@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from toolrt.context import CallContext
-from toolrt.errors import ToolError, ToolTimeoutError
+from toolrt.errors import ToolError
 from toolrt.std import paths
+from toolrt.std.deadline import require_time
 from toolrt.std.pattern import PathPattern, States
 from toolrt.std.settings import StdSettings
 
@@ -50,7 +51,7 @@ def read(
         if opened.is_dir:
             raise ToolError("IS_DIR", f"{path} is a directory")
         os.lseek(opened.fd, offset, os.SEEK_SET)
-        data = _read_at_most(
+        data = read_at_most(
             opened.fd, most if limit is None else min(limit, most), ctx
         )
     except OSError as exc:
@@ -66,10 +67,18 @@ def read(
     return _text(data, path, offset, was_cut=len(data) == limit)
 
 
-def _read_at_most(fd: int, max_bytes: int, ctx: CallContext) -> bytes:
+def read_at_most(fd: int, max_bytes: int, ctx: CallContext) -> bytes:
+    """
+    Return the first *max_bytes* bytes from where *fd* stands, fewer at the end.
+
+    Raises:
+        OSError: They cannot be read.
+
+        ToolTimeoutError: The call's time was used up.
+    """
     data = bytearray()
     while len(data) < max_bytes:
-        _check_deadline(ctx)
+        require_time(ctx)
         chunk = os.read(fd, min(_READ_BYTES, max_bytes - len(data)))
         if not chunk:
             break
@@ -187,7 +196,7 @@ class _Tree(msgspec.Struct, frozen=True):
         if depth > MAX_DEPTH:
             raise ToolError("IO", f"directories are nested more than {MAX_DEPTH} deep")
         for entry in paths.entries(directory):
-            _check_deadline(self.ctx)
+            require_time(self.ctx)
             after = self.wanted.advance(states, entry.name)
             path = prefix + entry.shown
             if not entry.is_dir:
@@ -244,7 +253,7 @@ class _Search(msgspec.Struct, frozen=True):
                 if not raw:
                     break
                 if number % _LINES_BETWEEN_CHECKS == 0:
-                    _check_deadline(self.ctx)
+                    require_time(self.ctx)
                 number += 1
                 try:
                     text = raw.decode().rstrip("\r\n")
@@ -256,8 +265,3 @@ class _Search(msgspec.Struct, frozen=True):
                     text = text[:MAX_LINE_CHARS]
                     found.append({"path": path, "line": number, "text": text})
         return found
-
-
-def _check_deadline(ctx: CallContext) -> None:
-    if ctx.remaining() <= 0:
-        raise ToolTimeoutError(ctx.timeout_s, tool_id=ctx.tool_id)

@@ -10,6 +10,7 @@ but never leave the roots.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -34,6 +35,13 @@ class Opened(msgspec.Struct, frozen=True):
 
     fd: int
     is_dir: bool
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a file is or may come to be: ``directory`` is the holder's to close."""
+
+    directory: int
+    name: str
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -68,6 +76,39 @@ def open_inside(roots: Sequence[str], path: str) -> Opened:
     except OSError as exc:
         raise tool_error(exc, path) from exc
     except ValueError as exc:  # NUL or a lone surrogate: no file has such a name
+        raise ToolError("NOT_FOUND", f"{path!r} is no file name") from exc
+    finally:
+        walk.close()
+
+
+def open_parent(
+    roots: Sequence[str], path: str, *, with_parents: bool = False
+) -> Place:
+    """
+    Open the directory that *path* names a file in, if it is inside *roots*.
+
+    What has the file's name, a link perhaps, is not looked at.
+
+    Args:
+        roots: As for `open_inside`.
+
+        path: As for `open_inside`.
+
+        with_parents: Whether directories that are missing are made.
+
+    Raises:
+        ToolError: ``OUTSIDE_ROOTS``, ``NOT_FOUND`` (of the directory), ``IS_DIR`` (the
+            path cannot be a file's), ``PERMISSION`` or ``IO``.
+    """
+    walk = _Walk(path)
+    try:
+        return walk.run_to_parent(roots, with_parents=with_parents)
+    except OSError as exc:
+        if isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+            problem = f"the directory of {path} does not exist"
+            raise ToolError("NOT_FOUND", problem) from exc
+        raise tool_error(exc, path) from exc
+    except ValueError as exc:
         raise ToolError("NOT_FOUND", f"{path!r} is no file name") from exc
     finally:
         walk.close()
@@ -124,7 +165,7 @@ def tool_error(exc: OSError, path: str) -> ToolError:
     if isinstance(exc, FileExistsError):
         return ToolError("NOT_A_FILE", f"{path} is no regular file")
     if isinstance(exc, PermissionError):
-        return ToolError("PERMISSION", f"{path} may not be read")
+        return ToolError("PERMISSION", f"{path}: permission denied")
     return ToolError("IO", f"{path}: {os.strerror(exc.errno or errno.EIO)}")
 
 
@@ -133,53 +174,88 @@ class _Walk:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._bases: list[list[str]] = []
         self._stack: list[int] = []
+        self._links = 0
 
     def run(self, roots: Sequence[str]) -> Opened:
-        is_absolute = self._path.startswith("/")
-        cwd = "" if roots and is_absolute else os.getcwd()
-        bases = _base_parts(roots or (cwd,))
-        absolute = self._path if is_absolute else f"{cwd}/{self._path}"
-        pending = self._enter_root(bases, _parts(absolute))
-        links = 0
+        pending = self._start(roots)
         while pending:
-            name = pending.pop()
-            if name == "..":
-                self._step_back()
-                continue
-            mode = os.stat(name, dir_fd=self._stack[-1], follow_symlinks=False).st_mode
-            if stat.S_ISLNK(mode):
-                links += 1
-                if links > MAX_LINKS:
-                    raise OSError(errno.ELOOP, "too many links")
-                pending = self._follow(bases, name, pending)
-            elif stat.S_ISDIR(mode):
-                self._stack.append(os.open(name, _PASS, dir_fd=self._stack[-1]))
-            elif pending:
-                raise NotADirectoryError(errno.ENOTDIR, "not a directory")
-            elif not stat.S_ISREG(
-                mode
-            ):  # before it is opened: that can act on a device
+            mode = self._mode(pending[-1])
+            if len(pending) > 1 or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+                pending = self._step(mode, pending)
+            elif stat.S_ISREG(mode):
+                return Opened(
+                    open_regular(pending[0], self._stack[-1]), is_dir=False
+                )
+            else:  # never opened: that can act on a device
                 raise FileExistsError(errno.EEXIST, "not a regular file")
-            else:
-                return Opened(open_regular(name, self._stack[-1]), is_dir=False)
         return Opened(open_directory(".", self._stack[-1]), is_dir=True)
+
+    def run_to_parent(self, roots: Sequence[str], *, with_parents: bool) -> Place:
+        pending = self._start(roots)
+        while len(pending) > 1:
+            try:
+                mode = self._mode(pending[-1])
+            except FileNotFoundError:
+                if not with_parents:
+                    raise
+                self._make_directory(pending[-1])
+                continue
+            pending = self._step(mode, pending)
+        if pending == [".."]:
+            self._step_back()
+        if pending in ([], [".."]) or self._path.endswith(("/", "/.")):
+            raise ToolError("IS_DIR", f"{self._path} is a directory")
+        return Place(self._stack.pop(), pending[0])
 
     def close(self) -> None:
         while self._stack:
             os.close(self._stack.pop())
 
-    def _follow(
-        self, bases: list[list[str]], name: str, pending: list[str]
-    ) -> list[str]:
+    def _start(self, roots: Sequence[str]) -> list[str]:
+        is_absolute = self._path.startswith("/")
+        cwd = "" if roots and is_absolute else os.getcwd()
+        self._bases = _base_parts(roots or (cwd,))
+        absolute = self._path if is_absolute else f"{cwd}/{self._path}"
+        return self._enter_root(_parts(absolute))
+
+    def _mode(self, name: str) -> int:
+        """Return what *name* is; ``..`` is a directory, which nobody needs to ask."""
+        if name == "..":
+            return stat.S_IFDIR
+        here = self._stack[-1]
+        return os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+
+    def _step(self, mode: int, pending: list[str]) -> list[str]:
+        """Go on to the next of *pending*, a directory or link; return what is left."""
+        *rest, name = pending
+        if name == "..":
+            self._step_back()
+        elif stat.S_ISLNK(mode):
+            self._links += 1
+            if self._links > MAX_LINKS:
+                raise OSError(errno.ELOOP, "too many links")
+            return self._follow(name, rest)
+        elif stat.S_ISDIR(mode):
+            self._stack.append(os.open(name, _PASS, dir_fd=self._stack[-1]))
+        else:
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
+        return rest
+
+    def _make_directory(self, name: str) -> None:
+        with contextlib.suppress(FileExistsError):  # another was quicker
+            os.mkdir(name, dir_fd=self._stack[-1])
+
+    def _follow(self, name: str, pending: list[str]) -> list[str]:
         target = os.readlink(name, dir_fd=self._stack[-1])
         if target.startswith("/"):
-            return pending + self._enter_root(bases, _parts(target))
+            return pending + self._enter_root(_parts(target))
         return pending + _parts(target)[::-1]
 
-    def _enter_root(self, bases: list[list[str]], parts: list[str]) -> list[str]:
+    def _enter_root(self, parts: list[str]) -> list[str]:
         """Stand in the root that holds *parts*; return those below it, next one last."""
-        for base in bases:
+        for base in self._bases:
             if parts[: len(base)] == base:
                 self.close()
                 self._stack.append(

@@ -13,7 +13,8 @@ class StdSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``roots`` are the absolute directories that ``fs.*`` may touch; none means the
     working directory at the time of the call. ``max_bytes`` is the most that one call
-    reads of one file. ``fetch_private`` lets ``http.fetch`` reach private addresses.
+    reads or writes of one file, or fetches. ``fetch_private`` lets ``http.fetch`` reach
+    private addresses.
     """
 
     roots: tuple[str, ...] = ()
