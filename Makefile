@@ -4,11 +4,12 @@ BIN := .venv/bin
 # Work trees are not always writable by whoever set this; here bytecode is wanted.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types bench startup completions clean
+.PHONY: help demo test lint types hostile bench startup completions clean
 
 help:
 	@echo "make demo         set up .venv and run the main job on real input"
 	@echo "make test         lint, types, layers and the whole test suite"
+	@echo "make hostile      500 hostile tools, some at once"
 	@echo "make bench        dispatch and store benchmarks, with the cheapest equivalents"
 	@echo "make startup      whole-process start-up, against python -c pass"
 	@echo "make completions  write the shell completions again"
@@ -39,6 +40,9 @@ types: .venv/ready
 test: lint types
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+hostile: .venv/ready
+	TOOLRT_HOSTILE=500 $(BIN)/python -m pytest tests/faults/test_hostile_tools.py
 
 bench: .venv/ready
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,mean,ops,rounds

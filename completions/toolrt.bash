@@ -14,7 +14,7 @@ _toolrt_command()
             options='-h --help -V --version'
             ;;
         run)
-            options='--as --json-args -n --dry-run -y --yes --timeout --why --reason -h --help'
+            options='--as --json-args -n --dry-run -y --yes --timeout --cursor --why --reason -h --help'
             arguments='tools arguments...'
             ;;
         completion)
@@ -94,6 +94,7 @@ _toolrt_option()
         'run --as') kind=callers ;;
         'run --json-args') kind=json ;;
         'run --timeout') kind=text ;;
+        'run --cursor') kind=text ;;
         'run --reason') kind=text ;;
         'audit tail -n'|'audit tail --limit') kind=text ;;
         'audit tail -S'|'audit tail --since') kind=text ;;

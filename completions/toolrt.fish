@@ -18,7 +18,7 @@ function __toolrt_line
             break
         else if string match -q -- '-?*' $word
             switch "$command $word"
-                case 'run --as' 'run --json-args' 'run --timeout' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' '* --config' '* --store' '* -o' '* --output' '* --color'
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' '* --config' '* --store' '* -o' '* --output' '* --color'
                     set -e words[1]
             end
         else if not set -q arguments[1]
@@ -157,6 +157,7 @@ complete -c toolrt -n '__toolrt_in run' -l json-args -r -f -a '(__toolrt_json)' 
 complete -c toolrt -n '__toolrt_in run' -s n -l dry-run -d 'Decide and record, but run nothing'
 complete -c toolrt -n '__toolrt_in run' -s y -l yes -d 'Do not ask before an effect that asks'
 complete -c toolrt -n '__toolrt_in run' -l timeout -r -f -d 'Shorten the tool\'s deadline, such as 2s'
+complete -c toolrt -n '__toolrt_in run' -l cursor -r -f -d 'Go on with the page of this cursor'
 complete -c toolrt -n '__toolrt_in run' -l why -d 'Explain the decision on standard error'
 complete -c toolrt -n '__toolrt_in run' -l reason -r -f -d 'Keep this reason with the record'
 complete -c toolrt -n '__toolrt_in run' -s h -l help -d 'Show the help of this command or of the tool'

@@ -78,6 +78,17 @@ def test_the_python_example_runs(
     assert os.path.exists("audit.db")
 
 
+def test_the_pack_that_the_docs_write_works() -> None:
+    """The blocks of docs/write-a-pack.md run one after the other."""
+    text = (ROOT / "docs" / "write-a-pack.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {"__name__": "write_a_pack"}
+
+    assert len(found) > 2
+    for number, code in enumerate(found):
+        exec(compile(code, f"write-a-pack.md:{number}", "exec"), names)
+
+
 def test_the_readme_lists_every_exit_code() -> None:
     """Codes and meanings of README and program agree."""
     signals = {Exit.TIMEOUT, Exit.INTERRUPTED, Exit.BROKEN_PIPE, Exit.TERMINATED}

@@ -23,7 +23,15 @@ from toolrt.audit.sinks import DEFAULT_AUDIT_QUEUE_CAPACITY, AuditSink
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
 from toolrt.capability import AllowRule, Authority, CapabilitySet, ChainLink, Grant
 from toolrt.clock import Clock, SystemClock, now_rfc3339
-from toolrt.context import DEFAULT_TIERS, CallContext, TierLimits
+from toolrt.context import DEFAULT_TIERS, CallContext, PaginatedResult, TierLimits
+from toolrt.cursor import (
+    CursorExpiredError,
+    CursorInvalidError,
+    CursorIssuer,
+    CursorKeyError,
+    CursorState,
+    CursorTooLargeError,
+)
 from toolrt.errors import (
     ArgFault,
     AuditUnavailableError,
@@ -83,6 +91,13 @@ from toolrt.gate import (
 )
 from toolrt.loading import FoundPack, discover_packs, load_packs
 from toolrt.metrics import ToolMetrics
+from toolrt.middleware import (
+    ErrorView,
+    Middleware,
+    MiddlewareCall,
+    MiddlewareError,
+    RedactPaths,
+)
 from toolrt.namespace import ActorRef, Namespace, NamespaceToken
 from toolrt.pack import (
     EdgeEndpointRule,
@@ -99,6 +114,14 @@ from toolrt.pack import (
     Visibility,
 )
 from toolrt.registry import Registry, RegistryBuilder
+from toolrt.secrets import (
+    BrokerError,
+    EnvTokenBroker,
+    FileTokenBroker,
+    RedactedString,
+    SecretBundle,
+    TokenBroker,
+)
 
 __all__ = [
     "DEFAULT_AUDIT_QUEUE_CAPACITY",
@@ -115,6 +138,7 @@ __all__ = [
     "AuditUnavailableError",
     "Authority",
     "BatchWriteSummary",
+    "BrokerError",
     "CallContext",
     "CallDetails",
     "CallEvent",
@@ -126,16 +150,25 @@ __all__ = [
     "ChainLink",
     "CircularPackDependencyError",
     "Clock",
+    "CursorExpiredError",
+    "CursorInvalidError",
+    "CursorIssuer",
+    "CursorKeyError",
+    "CursorState",
+    "CursorTooLargeError",
     "CustomObligation",
     "Deny",
     "DispatchHook",
     "EdgeEndpointRule",
     "EndpointKind",
+    "EnvTokenBroker",
+    "ErrorView",
     "Event",
     "EventFilter",
     "EventStore",
     "EventView",
     "ExecutionFailed",
+    "FileTokenBroker",
     "FoundPack",
     "Gate",
     "GateContext",
@@ -151,6 +184,9 @@ __all__ = [
     "InvalidInputError",
     "InvalidNamespaceError",
     "KindHook",
+    "Middleware",
+    "MiddlewareCall",
+    "MiddlewareError",
     "MissingPackDependenciesError",
     "MissingPackDependencyError",
     "Namespace",
@@ -165,12 +201,15 @@ __all__ = [
     "PackRedeclaredError",
     "Page",
     "PageRequest",
+    "PaginatedResult",
     "PermissionDeniedError",
     "PolicyError",
     "RateLimitObligation",
     "RateLimited",
     "RateLimitedError",
     "RecordLostError",
+    "RedactPaths",
+    "RedactedString",
     "Registry",
     "RegistryBuilder",
     "RegistryError",
@@ -179,11 +218,13 @@ __all__ = [
     "SchemaCollisionError",
     "SchemaPlan",
     "SchemaPlanError",
+    "SecretBundle",
     "StoreError",
     "StringAllowList",
     "Success",
     "SystemClock",
     "TierLimits",
+    "TokenBroker",
     "Tool",
     "ToolCall",
     "ToolError",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from toolrt.attempt import CANONICAL, Attempt, details_of, storable
 from toolrt.call import CallResult, Core, Tool, ToolCall, find_tool, require_tool
 from toolrt.clock import new_ulid, rfc3339
-from toolrt.context import CallContext
+from toolrt.cursor import CursorInvalidError
 from toolrt.errors import (
     ArgFault,
     AuditUnavailableError,
@@ -43,7 +44,7 @@ from toolrt.gate import (
     mask_secrets,
 )
 from toolrt.limits import Window
-from toolrt.namespace import ActorRef, Namespace, mint_token
+from toolrt.namespace import ActorRef, Namespace
 from toolrt.schema import with_defaults
 from toolrt.settle import settle, settle_failure
 
@@ -51,14 +52,12 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 def admit(
-    core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
+    core: Core, call: ToolCall, parent: Attempt | None = None
 ) -> Attempt | CallResult:
     """
     Take *call* through stages 1 to 8: the attempt to run, or its early end.
 
     Args:
-        registry: What the handler is given for calls of its own.
-
         parent: The attempt whose handler makes this call.
     """
     attempt = _begin(core, call, parent)
@@ -70,6 +69,7 @@ def admit(
         _require_capabilities(attempt, tool)
         _count_in(attempt, tool)
         _require_valid(attempt, tool)
+        _read_cursor(attempt, tool)
     except ToolrtError as exc:
         return settle(attempt, None, exc)
     except BaseException as exc:  # noqa: BLE001 - policy code of others may raise anything
@@ -83,7 +83,6 @@ def admit(
                 "args_preview": attempt.params,
             },
         )
-    _open_context(attempt, tool, registry)
     return attempt
 
 
@@ -103,9 +102,12 @@ def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
         tool=storable(call.tool),
         caller=None if call.caller is None else storable(call.caller),
     )
-    actor = call.actor
-    if actor is None:
-        actor = ActorRef("caller", call.caller) if call.caller else ActorRef.anonymous()
+    if call.actor is not None:
+        actor = ActorRef(storable(call.actor.kind), storable(call.actor.id))
+    elif call.caller:
+        actor = ActorRef("caller", call.caller)
+    else:
+        actor = ActorRef.anonymous()
     return Attempt(
         core=core,
         call=call,
@@ -133,6 +135,11 @@ def _require_storable(call: ToolCall) -> None:
         text = getattr(call, field)
         if text is not None and storable(text) != text:
             raise InvalidInputError(f"{field}: must be UTF-8 text without NUL")
+    if call.actor is not None and storable(str(call.actor)) != str(call.actor):
+        raise InvalidInputError("actor: must be UTF-8 text without NUL")
+    for text in (*call.labels.keys(), *call.labels.values()):
+        if storable(str(text)) != text:
+            raise InvalidInputError("labels: must be UTF-8 text without NUL")
 
 
 def _place(attempt: Attempt) -> None:
@@ -228,7 +235,7 @@ def _ask(core: Core, request: GateRequest) -> tuple[Allow | Deny | None, str]:
     """Return the gate's decision; or None and what was wrong, never in its own words."""
     try:
         decision: object = core.gate.check(request)
-    except Exception:  # noqa: BLE001 - the plugin boundary: a broken gate refuses
+    except (Exception, SystemExit):  # noqa: BLE001 - the plugin boundary: a broken gate refuses
         return None, "GateError"
     if type(decision) is Allow and decision.obligations == ():
         return decision, ""
@@ -327,22 +334,18 @@ def _require_valid(attempt: Attempt, tool: Tool) -> None:
         raise InvalidArgsError(faults, tool_id=tool.tool_id)
 
 
-def _open_context(attempt: Attempt, tool: Tool, registry: Any) -> None:
-    timeout_s = tool.limits.timeout_s
-    if attempt.call.timeout_s is not None:
-        timeout_s = min(timeout_s, attempt.call.timeout_s)
-    if attempt.parent is not None and attempt.parent.context is not None:
-        timeout_s = min(timeout_s, attempt.parent.context.remaining())
-    clock = attempt.core.clock
-    attempt.context = CallContext(
-        call_id=attempt.call_id,
-        caller=attempt.call.caller,
-        tool_id=tool.tool_id,
-        token=mint_token(attempt.namespace, attempt.actor),
-        capabilities=attempt.granted,
-        timeout_s=timeout_s,
-        max_output_bytes=tool.limits.max_output_bytes,
-        deadline_ns=clock.monotonic_ns() + int(timeout_s * _SECOND_NS),
-        monotonic_ns=clock.monotonic_ns,
-        registry=registry.within(attempt),
-    )
+def _read_cursor(attempt: Attempt, tool: Tool) -> None:
+    """7, for a page that goes on: the cursor belongs to this tool, caller, arguments."""
+    if not tool.definition.paginates:
+        if attempt.call.cursor is not None:
+            raise CursorInvalidError("tool")
+        return
+    attempt.args_hash = sha256(CANONICAL.encode(attempt.params)).digest()
+    if attempt.call.cursor is not None:
+        attempt.cursor = attempt.core.cursors.read(
+            attempt.call.cursor,
+            tool_id=tool.tool_id,
+            caller=attempt.call.caller,
+            args_digest=attempt.args_hash,
+            now_us=attempt.core.clock.now_us(),
+        )

@@ -10,10 +10,12 @@ import msgspec
 from toolrt.call import Core, Tool, ToolCall
 from toolrt.capability import NO_CAPABILITIES, CapabilitySet
 from toolrt.context import CallContext
+from toolrt.cursor import CursorState
 from toolrt.event import CallDetails
 from toolrt.gate import Decision
 from toolrt.limits import Window
 from toolrt.namespace import ActorRef, Namespace
+from toolrt.secrets import SecretBundle
 
 #: Writes JSON that is equal for equal values: keys are sorted.
 CANONICAL: Final = msgspec.json.Encoder(order="sorted")
@@ -40,6 +42,11 @@ class Attempt(msgspec.Struct, kw_only=True):
     windows: tuple[Window, ...] = ()
     #: True while the call counts as in flight.
     counted: bool = False
+    #: Of a paginating tool: the page that goes on, and what its cursors are bound to.
+    cursor: CursorState | None = None
+    args_hash: bytes = b""
+    secrets: SecretBundle | None = None
+    #: Set when the handler is about to run.
     context: CallContext | None = None
 
     @property
@@ -101,5 +108,5 @@ def details_of(attempt: Attempt) -> CallDetails:
         process=getattr(core.store, "process", None) if core.store_calls else None,
         parent_call_id=None if attempt.parent is None else attempt.parent.call_id,
         reason=None if call.reason is None else storable(call.reason),
-        labels=call.labels,
+        labels={storable(str(k)): storable(str(v)) for k, v in call.labels.items()},
     )

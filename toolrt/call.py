@@ -12,14 +12,17 @@ from toolrt.audit.sinks import AuditSink
 from toolrt.capability import Authority
 from toolrt.clock import Clock
 from toolrt.context import Tier, TierLimits
+from toolrt.cursor import CursorIssuer
 from toolrt.errors import PackDefinitionError, ToolNotFoundError, ToolrtError
 from toolrt.event import Event, EventStore
 from toolrt.gate import Decision, Gate
 from toolrt.limits import Limiter, Window, per_minute
 from toolrt.metrics import Meter
+from toolrt.middleware import Middleware
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.pack import BoundHandler, Pack
 from toolrt.schema import Check, compile_check
+from toolrt.secrets import TokenBroker
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -159,6 +162,9 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     limiter: Limiter
     meter: Meter
+    broker: TokenBroker | None
+    cursors: CursorIssuer
+    middlewares: tuple[Middleware, ...]
     policy: str | None
     #: Whether an interval timer enforces the deadlines of sync handlers.
     has_alarm: bool = False

@@ -8,7 +8,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from toolrt.capability import CapabilitySet
-from toolrt.namespace import NamespaceToken
+from toolrt.cursor import CursorState
+from toolrt.namespace import ActorRef, NamespaceToken
+from toolrt.secrets import SecretBundle
 
 Tier = Literal["hot", "warm", "cold"]
 
@@ -25,6 +27,18 @@ DEFAULT_TIERS: Final[dict[Tier, TierLimits]] = {
     "warm": TierLimits(5.0, 1024 * 1024),
     "cold": TierLimits(60.0, 16 * 1024 * 1024),
 }
+
+
+class PaginatedResult(msgspec.Struct, frozen=True):
+    """
+    One page of a paginating handler.
+
+    ``next_state`` is what the handler needs to go on, at most some 600 bytes; None on
+    the last page.
+    """
+
+    value: Any
+    next_state: bytes | None = None
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +58,17 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     max_output_bytes: int
     deadline_ns: int
     monotonic_ns: Callable[[], int]
-    #: For sub-calls; the registry that runs this call.
+    #: What the handler's ``secrets`` name; None where there is no broker.
+    secrets: SecretBundle | None = None
+    #: Of a paginating handler: where the page before ended; None on the first page.
+    cursor: CursorState | None = None
+    #: For calls of the handler's own; see `toolrt.Registry.within`.
     registry: Any = None
+
+    @property
+    def actor(self) -> ActorRef:
+        """The actor that the gate allowed."""
+        return self.token.actor
 
     def remaining(self) -> float:
         """Return the seconds until the deadline, 0.0 when it has passed."""

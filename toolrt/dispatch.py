@@ -1,8 +1,9 @@
 """
 The pipeline: one call from its name to its record.
 
-Two plain functions, ``admit`` and ``settle``, do all of it but stage 10, the handler,
-which is called by `run` or awaited by `arun`, and the dispatch hook after a success.
+Two plain functions, ``admit`` and ``settle``, do all of it but stages 9 and 10, the
+secrets and the handler, which is called by `run` or awaited by `arun`, and the dispatch
+hook after a success.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from toolrt.alarm import alarm
 from toolrt.attempt import Attempt
 from toolrt.call import CallResult, Core, ToolCall
 from toolrt.errors import ToolTimeoutError
+from toolrt.prepare import prepare
 from toolrt.settle import settle, settle_failure, view_of
 
 
@@ -23,10 +25,11 @@ def run(
     core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
 ) -> CallResult:
     """Make *call* on this thread; *parent* is the attempt whose handler makes it."""
-    attempt = admit(core, registry, call, parent)
+    attempt = admit(core, call, parent)
     if isinstance(attempt, CallResult):
         return attempt
     try:
+        prepare(attempt, registry)
         if attempt.needs_thread:
             value = on_thread(lambda: _call_handler(attempt), attempt)
         elif attempt.needs_alarm:
@@ -49,10 +52,11 @@ async def arun(
     core: Core, registry: Any, call: ToolCall, parent: Attempt | None = None
 ) -> CallResult:
     """Make *call* on the running event loop; like `run`."""
-    attempt = admit(core, registry, call, parent)
+    attempt = admit(core, call, parent)
     if isinstance(attempt, CallResult):
         return attempt
     try:
+        prepare(attempt, registry)
         if attempt.needs_thread:
             import asyncio
 
@@ -70,7 +74,7 @@ async def arun(
     if told is not None:
         try:
             await told
-        except Exception as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
             _log_hook(exc)
     return result
 
@@ -140,13 +144,13 @@ def _tell_hook(attempt: Attempt, result: CallResult) -> Any:
         return None
     try:
         told = hook.on_dispatch(view_of(attempt, result))
-    except Exception as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
         _log_hook(exc)
         return None
     return told if isawaitable(told) else None
 
 
-def _log_hook(exc: Exception) -> None:
+def _log_hook(exc: BaseException) -> None:
     import logging
 
     logging.getLogger(__name__).error("the dispatch hook raised", exc_info=exc)

@@ -239,6 +239,8 @@ class Pack:
             PackDefinitionError: A field or the function's signature breaks a rule.
         """
 
+        given = ("ctx", "cursor") if declared.get("paginates") else ("ctx",)
+
         def decorate(function: _Function) -> _Function:
             try:
                 definition = HandlerDef(
@@ -248,7 +250,7 @@ class Pack:
                         **(
                             {}
                             if "input_schema" in declared
-                            else {"input_schema": native.input_schema(function)}
+                            else {"input_schema": native.input_schema(function, given)}
                         ),
                         **{key: _frozen(value) for key, value in declared.items()},
                     },
@@ -258,7 +260,7 @@ class Pack:
             code = function.__code__
             self.bind(
                 definition,
-                _native_binding(function),
+                _native_binding(function, given),
                 is_async=bool(code.co_flags & _ASYNC_FLAG),
                 source=f"{code.co_filename}:{code.co_firstlineno}",
             )
@@ -319,10 +321,18 @@ class Pack:
 _ASYNC_FLAG: Final = 0x80  # inspect.CO_COROUTINE
 
 
-def _native_binding(function: Callable[..., Any]) -> Binding:
-    if native.takes_context(function):
+def _native_binding(function: Callable[..., Any], given: tuple[str, ...]) -> Binding:
+    wanted = [name for name in given if native.takes(function, name)]
+    if wanted == ["ctx"]:
         return lambda params, ctx: function(**params, ctx=ctx)
-    return lambda params, _ctx: function(**params)
+    if not wanted:
+        return lambda params, _ctx: function(**params)
+
+    def call(params: dict[str, Any], ctx: CallContext) -> Any:
+        named = {"ctx": ctx, "cursor": ctx.cursor}
+        return function(**params, **{name: named[name] for name in wanted})
+
+    return call
 
 
 def _frozen(value: Any) -> Any:

@@ -7,6 +7,7 @@ The registry: packs, checked together once and then only read, and the way in fo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -24,11 +25,13 @@ from toolrt.call import (
 from toolrt.capability import Authority
 from toolrt.clock import Clock, SystemClock
 from toolrt.context import DEFAULT_TIERS, Tier, TierLimits
+from toolrt.cursor import KEY_BYTES, CursorIssuer
 from toolrt.errors import SchemaPlanError
 from toolrt.event import EventStore
 from toolrt.gate import AllowAllGate, Gate
 from toolrt.limits import Limiter
 from toolrt.metrics import Meter, ToolMetrics
+from toolrt.middleware import Middleware
 from toolrt.namespace import DEFAULT_NAMESPACE, ActorRef, Namespace
 from toolrt.pack import (
     EdgeEndpointRule,
@@ -41,6 +44,7 @@ from toolrt.pack import (
     ValidationRule,
     Visibility,
 )
+from toolrt.secrets import TokenBroker
 
 
 class RegistryBuilder:
@@ -59,6 +63,9 @@ class RegistryBuilder:
         self._tiers: dict[Tier, TierLimits] = dict(DEFAULT_TIERS)
         self._clock: Clock = SystemClock()
         self._policy: str | None = None
+        self._broker: TokenBroker | None = None
+        self._cursors: CursorIssuer | None = None
+        self._middlewares: list[Middleware] = []
         self._has_alarm = False
 
     def register(self, pack: Pack) -> Self:
@@ -113,6 +120,25 @@ class RegistryBuilder:
     def with_dispatch_hook(self, hook: DispatchHook) -> Self:
         """Call *hook* after every success."""
         self._hook = hook
+        return self
+
+    def with_token_broker(self, broker: TokenBroker) -> Self:
+        """Get the secrets that handlers name from *broker*; without one, none."""
+        self._broker = broker
+        return self
+
+    def with_cursor_issuer(self, issuer: CursorIssuer) -> Self:
+        """
+        Issue and read the cursors of paginating handlers with *issuer*.
+
+        Without one a key is made with the registry: cursors are good within it alone.
+        """
+        self._cursors = issuer
+        return self
+
+    def with_middleware(self, middleware: Middleware) -> Self:
+        """Let *middleware* change what callers see; call it again for the next one."""
+        self._middlewares.append(middleware)
         return self
 
     def with_tiers(self, tiers: Mapping[Tier, TierLimits]) -> Self:
@@ -180,6 +206,9 @@ class RegistryBuilder:
             clock=self._clock,
             limiter=Limiter(),
             meter=Meter(),
+            broker=self._broker,
+            cursors=self._cursors or CursorIssuer(os.urandom(KEY_BYTES)),
+            middlewares=tuple(self._middlewares),
             policy=self._policy,
             has_alarm=self._has_alarm,
         )

@@ -1,7 +1,8 @@
 """
 The second half of the pipeline: what a handler did becomes an outcome and a record.
 
-Stage 10 ends here (a result may be late, too large or no JSON), and stage 12 is here:
+Stage 10 ends here (a result may be late, too large or no JSON), stage 11, the middleware,
+sees what the caller is to see, and stage 12 is here:
 the CallEvent goes to the store, which is the record, then to the sinks, which are copies.
 What comes before is in ``toolrt.admit``.
 """
@@ -9,6 +10,8 @@ What comes before is in ``toolrt.admit``.
 from __future__ import annotations
 
 from typing import Any, Final
+
+import msgspec
 
 from toolrt.attempt import CANONICAL, Attempt, details_of
 from toolrt.audit.call_event import (
@@ -24,7 +27,10 @@ from toolrt.audit.call_event import (
 from toolrt.audit.sinks import deliver
 from toolrt.call import CallResult, EventView
 from toolrt.clock import rfc3339
+from toolrt.context import PaginatedResult
+from toolrt.cursor import CursorTooLargeError
 from toolrt.errors import (
+    ArgFault,
     AuditUnavailableError,
     CapabilityDeniedError,
     InvalidArgsError,
@@ -39,6 +45,14 @@ from toolrt.errors import (
     ToolTimeoutError,
 )
 from toolrt.event import CallDetails, Event
+from toolrt.middleware import (
+    ErrorView,
+    MiddlewareCall,
+    MiddlewareError,
+    run_errors,
+    run_results,
+)
+from toolrt.secrets import BrokerError
 
 _OUTSIDE: Final = "warm"  # the tier on the record of a call that found no tool
 
@@ -50,13 +64,22 @@ def settle(
     core = attempt.core
     if attempt.counted and attempt.tool is not None:
         core.limiter.release(attempt.tool_id, attempt.tool.definition.max_concurrent)
+    next_cursor = None
     if error is None and attempt.context is not None:
-        error = _refusal_of(attempt, value)
-        value = None if error else value
+        try:
+            value, next_cursor = _page_of(attempt, value)
+            error = _refusal_of(attempt, value)
+            if error is None:
+                value = run_results(core.middlewares, _middleware_call(attempt), value)
+        except ToolrtError as exc:
+            error = exc
+        if error is not None:
+            error = _seen_through_middleware(attempt, error)
+            value = next_cursor = None
     outcome = Success() if error is None else _outcome_of(error)
     event = None
     if outcome is not None:
-        event = _call_event(attempt, outcome)
+        event = _call_event(attempt, outcome, has_next=next_cursor is not None)
         error = _record(attempt, event, error)
     _count(attempt, outcome, event)
     if error is not None and not isinstance(error, AuditUnavailableError):
@@ -70,7 +93,76 @@ def settle(
         tool_id=attempt.tool_id,
         decision=attempt.decision,
         event=event,
+        next_cursor=next_cursor,
     )
+
+
+def _page_of(attempt: Attempt, value: Any) -> tuple[Any, str | None]:
+    """Return the value of a page, and the cursor that leads on from it."""
+    if not isinstance(value, PaginatedResult):
+        return value, None
+    assert attempt.tool is not None
+    if not attempt.tool.definition.paginates:
+        text = "the handler returned a page and does not paginate"
+        raise ToolFailedError("INTERNAL", tool_id=attempt.tool_id, text=text)
+    if value.next_state is None:
+        return value.value, None
+    cursor = attempt.core.cursors.issue(
+        tool_id=attempt.tool_id,
+        caller=attempt.call.caller,
+        args_digest=attempt.args_hash,
+        page=_page(attempt) + 1,
+        state=value.next_state,
+        now_us=attempt.core.clock.now_us(),
+    )
+    return value.value, cursor
+
+
+def _page(attempt: Attempt) -> int:
+    return 1 if attempt.cursor is None else attempt.cursor.page
+
+
+def _middleware_call(attempt: Attempt) -> MiddlewareCall:
+    assert attempt.tool is not None
+    return MiddlewareCall(
+        attempt.tool_id, attempt.call.caller, attempt.call_id, attempt.tool.definition
+    )
+
+
+def _seen_through_middleware(attempt: Attempt, error: ToolrtError) -> ToolrtError:
+    """11: return *error*, of stage 9 or 10, with what the middlewares let be seen."""
+    middlewares = attempt.core.middlewares
+    if not middlewares or isinstance(error, MiddlewareError):
+        return error
+    call = _middleware_call(attempt)
+    try:
+        if isinstance(error, ToolFailedError) and isinstance(
+            error.__cause__, ToolError
+        ):
+            told = run_results(
+                middlewares,
+                call,
+                {
+                    "code": error.code,
+                    "message": error.text,
+                    "retryable": error.retryable,
+                },
+            )
+            error.text = str(told.get("message", "")) if isinstance(told, dict) else ""
+        elif isinstance(error, InvalidArgsError):
+            faults = msgspec.to_builtins(error.faults)
+            view = run_errors(middlewares, call, ErrorView(str(error), faults))
+            seen = msgspec.convert(view.details, tuple[ArgFault, ...])
+            return InvalidArgsError(seen, tool_id=attempt.tool_id)
+        elif isinstance(error, ToolFailedError):
+            error.text = run_errors(middlewares, call, ErrorView(error.text)).message
+    except MiddlewareError as exc:
+        return exc
+    except msgspec.ValidationError as exc:
+        failed = MiddlewareError("on_error", attempt.tool_id)
+        failed.__cause__ = exc
+        return failed
+    return error
 
 
 def _count(attempt: Attempt, outcome: Outcome | None, event: CallEvent | None) -> None:
@@ -113,13 +205,17 @@ def _outcome_of(error: ToolrtError) -> Outcome | None:
             return ToolNotFound()
         case InvalidInputError():
             return InvalidArgs(str(error))
-        case PackDefinitionError():
+        case BrokerError():
+            return ExecutionFailed(error.code, error.retryable)
+        case PackDefinitionError() | MiddlewareError() | CursorTooLargeError():
             return ExecutionFailed("INTERNAL", retryable=False)
         case _:  # denied, gate unavailable, no record: no CallEvent
             return None
 
 
-def _call_event(attempt: Attempt, outcome: Outcome) -> CallEvent:
+def _call_event(
+    attempt: Attempt, outcome: Outcome, *, has_next: bool = False
+) -> CallEvent:
     core, granted = attempt.core, attempt.granted
     elapsed_ns = core.clock.monotonic_ns() - attempt.started_ns
     tool = attempt.tool
@@ -133,6 +229,8 @@ def _call_event(attempt: Attempt, outcome: Outcome) -> CallEvent:
         caller_id=attempt.call.caller,
         granted_capabilities=granted.granted,
         dry_run=attempt.call.dry_run,
+        secrets_resolved=attempt.secrets is not None,
+        cursor_page=_page(attempt) if has_next or attempt.cursor else None,
         capability_provenance=granted.provenance or None,
     )
 
@@ -189,7 +287,10 @@ def view_of(attempt: Attempt, result: CallResult) -> EventView:
 
 def settle_failure(attempt: Attempt, exc: BaseException) -> CallResult:
     """Settle what other people's code raised; an interrupt is raised again."""
-    result = settle(attempt, None, _failure_of(attempt, exc))
+    failure = _failure_of(attempt, exc)
+    if attempt.tool is not None and attempt.params is not None:
+        failure = _seen_through_middleware(attempt, failure)
+    result = settle(attempt, None, failure)
     if _is_interrupt(exc):
         raise exc
     return result
@@ -217,7 +318,7 @@ def _failure_of(attempt: Attempt, exc: BaseException) -> ToolrtError:
         failure = _failure_of_sub_call(exc, tool_id)
         failure.__cause__ = exc
         return failure
-    if isinstance(exc, ToolTimeoutError):
+    if isinstance(exc, ToolTimeoutError | BrokerError):
         return exc
     if isinstance(exc, InvalidArgsError):
         return InvalidArgsError(exc.faults, tool_id=tool_id)

@@ -1,24 +1,87 @@
-"""Fakes for the tests of packs, gates and sinks: a store, a sink and a clock in memory."""
+"""
+For the tests of packs, gates and sinks: a store, a sink and a clock in memory, and the
+context and registry that a handler needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Self
 
 import msgspec
 
 from toolrt.audit.call_event import CallEvent
+from toolrt.capability import Authority
+from toolrt.clock import Clock, new_ulid
+from toolrt.context import CallContext
 from toolrt.errors import IdentityConflictError, StoreError, UnstorableEventError
 from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
 from toolrt.namespace import ActorRef, Namespace, NamespaceToken, mint_token
+from toolrt.pack import Pack
+from toolrt.registry import Registry, RegistryBuilder
 
-__all__ = ["ManualClock", "MemoryEventStore", "MemorySink", "token_for"]
+__all__ = [
+    "ManualClock",
+    "MemoryEventStore",
+    "MemorySink",
+    "context_for",
+    "registry_for",
+    "token_for",
+]
 
 
 def token_for(namespace: str) -> NamespaceToken:
     """Return a token for *namespace* and the anonymous actor."""
     return mint_token(Namespace.parse(namespace), ActorRef.anonymous())
+
+
+def context_for(
+    tool_id: str = "test:tool",
+    *,
+    caller: str | None = "tester",
+    capabilities: Iterable[str] = (),
+    timeout_s: float = 5.0,
+    clock: Clock | None = None,
+) -> CallContext:
+    """Return the context of a call, for tests that call a handler's function itself."""
+    chosen = clock or ManualClock()
+    granted = Authority({"tester": capabilities}).resolve("tester", capabilities)
+    return CallContext(
+        call_id=new_ulid(chosen.now_us()),
+        caller=caller,
+        tool_id=tool_id,
+        token=token_for("local"),
+        capabilities=granted,
+        timeout_s=timeout_s,
+        max_output_bytes=1024 * 1024,
+        deadline_ns=chosen.monotonic_ns() + int(timeout_s * 1e9),
+        monotonic_ns=chosen.monotonic_ns,
+    )
+
+
+def registry_for(
+    *packs: Pack,
+    grants: Mapping[str, Iterable[str]] | None = None,
+    store: MemoryEventStore | None = None,
+    clock: Clock | None = None,
+) -> Registry:
+    """
+    Return a registry of *packs* that records in memory.
+
+    Args:
+        grants: What each caller is granted. None: ``tester`` has all that is declared.
+    """
+    declared = {c for pack in packs for h in pack.handlers for c in h.capabilities}
+    builder = (
+        RegistryBuilder()
+        .with_authority(Authority({"tester": declared} if grants is None else grants))
+        .with_event_store(store or MemoryEventStore(), calls=True)
+        .with_clock(clock or ManualClock())
+    )
+    for pack in packs:
+        builder.register(pack)
+    return builder.build()
 
 
 class ManualClock:

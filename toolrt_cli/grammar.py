@@ -76,6 +76,7 @@ RUN: Final = (
     Flag("dry_run", ("-n", "--dry-run"), "Decide and record, but run nothing"),
     Flag("yes", ("-y", "--yes"), "Do not ask before an effect that asks"),
     Flag("timeout", ("--timeout",), "Shorten the tool's deadline, such as 2s", "TIME"),
+    Flag("cursor", ("--cursor",), "Go on with the page of this cursor", "CURSOR"),
     Flag("why", ("--why",), "Explain the decision on standard error"),
     Flag("reason", ("--reason",), "Keep this reason with the record", "TEXT"),
     Flag("help", ("-h", "--help"), "Show the help of this command or of the tool"),
@@ -108,6 +109,7 @@ class RunWords(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     yes: bool = False
     timeout: str | None = None
+    cursor: str | None = None
     why: bool = False
     reason: str | None = None
     help: bool = False

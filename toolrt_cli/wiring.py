@@ -36,9 +36,11 @@ from toolrt import (
     TierLimits,
     ToolrtError,
 )
+from toolrt.cursor import CursorIssuer, load_key
 from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
 from toolrt.loading import load_object, load_pack
+from toolrt.middleware import RedactPaths
 from toolrt.pack import Binding
 from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
@@ -47,6 +49,8 @@ from toolrt_cli.grammar import Globals, UsageError
 from toolrt_cli.streams import Streams, prints_to_stderr
 from toolrt_cli.version import VERSION
 
+#: What stands for a path that the config hides.
+_REDACTED: Final = "<redacted>"
 _BYTES_DEFAULT: Final = StdSettings().max_bytes
 
 
@@ -166,7 +170,9 @@ def open_registry(
         over_gate: Makes the gate to be asked from the one that the config names.
 
     Raises:
-        ConfigError: The packs do not fit together, or there is no such gate.
+        ConfigError: The packs do not fit together, there is no such gate, or a pattern
+            is wrong.
+        CursorKeyError: A loaded tool gives results in pages, and their key is unusable.
     """
     config = session.config.config
     gate = _gate(session)
@@ -187,6 +193,10 @@ def open_registry(
     )
     if session.config.sha256:
         builder.with_policy(session.config.sha256)
+    if config.middleware.redact_paths:
+        builder.with_middleware(_redaction(session.config))
+    if any(h.paginates for pack in session.packs for h in pack.handlers):
+        builder.with_cursor_issuer(_cursor_issuer(session))
     if store is not None:
         builder.with_event_store(store, calls=True)
     for pack in session.packs:
@@ -196,6 +206,24 @@ def open_registry(
     except (RegistryError, InvalidInputError) as exc:
         fault = session.config.fault(str(exc), "runtime", "packs")
         raise ConfigError([fault]) from exc
+
+
+def _redaction(config: LoadedConfig) -> RedactPaths:
+    """Return what hides the paths that the config names, each pattern checked alone."""
+    patterns = config.config.middleware.redact_paths
+    for index, pattern in enumerate(patterns):
+        try:
+            RedactPaths([(pattern, _REDACTED)])
+        except ValueError as exc:
+            fault = config.fault(str(exc), "middleware", "redact_paths", index)
+            raise ConfigError([fault]) from exc
+    return RedactPaths([(pattern, _REDACTED) for pattern in patterns])
+
+
+def _cursor_issuer(session: Session) -> CursorIssuer:
+    """Return the issuer whose key the processes of this user share."""
+    path = os.path.join(user_state_dir(session.environ), "cursor.key")
+    return CursorIssuer(load_key(environ=session.environ, path=path))
 
 
 def _tier_limits(name: Any, table: model.TierTable) -> TierLimits:
@@ -426,7 +454,6 @@ def inert_settings(config: LoadedConfig) -> list[Fault]:
         (("sink",), whole.sink),
         (("ucan",), whole.ucan != model.Ucan()),
         (("secrets",), whole.secrets != model.Secrets()),
-        (("middleware",), whole.middleware.redact_paths),
         (("store", "retention"), whole.store.retention),
         (("store", "group"), whole.store.group),
         (("store", "anchor"), whole.store.anchor),

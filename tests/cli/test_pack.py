@@ -58,7 +58,7 @@ def test_a_fresh_machine_has_the_built_in_pack(cli: Cli) -> None:
     """One row, TSV without a header on a pipe."""
     ran = cli("pack", "list")
 
-    assert ran.out == f"std\t{VERSION}\t5\tok\tbuilt-in\t\n"
+    assert ran.out == f"std\t{VERSION}\t9\tok\tbuilt-in\t\n"
 
 
 def test_a_broken_pack_is_a_row_and_takes_its_dependents_along(
@@ -154,7 +154,10 @@ def test_every_format_lists_every_tool(cli: Cli, fmt: str) -> None:
     """All formats hold the same tools."""
     out = cli("pack", "handlers", "-o", fmt).out
 
-    verbs = ("echo.say", "fs.glob", "fs.grep", "fs.read", "sys.info")
+    verbs = (
+        "echo.say", "fs.edit", "fs.glob", "fs.grep", "fs.read", "fs.write",
+        "http.fetch", "shell.exec", "sys.info",
+    )  # fmt: skip
     assert all(verb in out for verb in verbs)
     if fmt == "jsonl":
         assert [json.loads(line)["verb"] for line in out.splitlines()] == [*verbs]

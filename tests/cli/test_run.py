@@ -527,3 +527,49 @@ def test_times_are_taken_from_the_clock(cli: Cli) -> None:
 
     assert before <= (ulid_number(first) or 0) >> 80 <= time.time_ns() // 1_000_000
     assert first[:10] <= second[:10]
+
+
+PAGES = """
+from toolrt import CallContext, PaginatedResult, Pack
+
+pack = Pack("pages")
+
+
+@pack.handler("pages.read", paginates=True)
+def read(ctx: CallContext) -> PaginatedResult:
+    '''Read the numbers from 0 to 2.'''
+    at = int(ctx.cursor.state) if ctx.cursor else 0
+    return PaginatedResult([at], str(at + 1).encode() if at < 2 else None)
+"""
+
+
+def test_pages_go_on_in_another_process(
+    cli: Cli, config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of the cursors is a private file of the user; a wrong one is exit 2."""
+    (home / "pages.py").write_text(PAGES)
+    monkeypatch.syspath_prepend(home)
+    config('[runtime]\npacks = ["pages:pack"]\n')
+
+    first = cli("run", "pages.read", "--json")
+    second = cli(
+        "run", "pages.read", "--json", "--cursor", first.document["next_cursor"]
+    )
+    third = cli("run", "pages.read", "--cursor", second.document["next_cursor"])
+
+    assert (first.document["result"], second.document["result"]) == ([0], [1])
+    assert third.out == "[2]\n"
+    wrong = cli("run", "pages.read", "--cursor", "wrong", "--json")
+    assert (wrong.code, wrong.error["code"]) == (2, "cursor_invalid")
+
+
+def test_the_config_hides_paths(cli: Cli, config: WriteConfig) -> None:
+    """What a pattern matches is hidden in results; a wrong pattern has its place."""
+    config('[middleware]\nredact_paths = ["/srv/[a-z]+"]\n')
+    ran = cli("run", "echo.say", "text=in /srv/secret here", "--json")
+    assert ran.document["result"] == {"echoed": {"text": "in <redacted> here"}}
+
+    path = config('[middleware]\nredact_paths = ["ok", "("]\n')
+    ran = cli("run", "echo.say")
+    assert ran.code == 5
+    assert f"{path.name}:2:23" in ran.err

@@ -429,6 +429,18 @@ class TestGate:
         assert bench.kinds == [("gate", "denied")]
         assert bench.runs.params == []
 
+    def test_a_gate_that_exits_is_unavailable(self, bench: Bench) -> None:
+        """It refuses like any other gate that cannot decide, and is recorded so."""
+
+        def leave(_: GateRequest) -> Allow:
+            raise SystemExit(0)
+
+        bench.builder.with_gate(RecordingGate(leave))
+
+        assert isinstance(bench.add().error, GateUnavailableError)
+        assert bench.kinds == [("gate", "error")]
+        assert bench.runs.params == []
+
     def test_a_denial_without_a_reason_is_a_denial(self, bench: Bench) -> None:
         """An empty reason does not let a call through, and is logged like another."""
         bench.builder.with_gate(RecordingGate(lambda _: Deny("")))
@@ -981,14 +993,18 @@ class TestHook:
         assert (view.event.kind, view.event.outcome) == ("call", "success")
         assert view.observations == ()
 
+    @pytest.mark.parametrize("raised", [OSError, SystemExit])
     def test_a_hook_that_raises_does_not_fail_the_call(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self,
+        bench: Bench,
+        caplog: pytest.LogCaptureFixture,
+        raised: type[BaseException],
     ) -> None:
         """The call has succeeded; its observer's fault is logged."""
 
         class Hook:
             def on_dispatch(self, view: EventView) -> None:
-                raise OSError
+                raise raised
 
         bench.builder.with_dispatch_hook(Hook())
 

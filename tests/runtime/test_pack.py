@@ -1,6 +1,6 @@
 """Packs: declarations, the decorator, the class form."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -94,6 +94,8 @@ def test_annotations_become_json_types() -> None:
         f: Any,
         g: list[str] | int,
         h: dict[str, Any],
+        i: Annotated[int, {"minimum": 1, "maximum": 9}],
+        j: Annotated[list[str], {"minItems": 1}, "a remark"],
         **rest: Any,
     ) -> None: ...
 
@@ -112,6 +114,8 @@ def test_annotations_become_json_types() -> None:
             ]
         },
         "h": {"type": "object", "additionalProperties": {}},
+        "i": {"type": "integer", "minimum": 1, "maximum": 9},
+        "j": {"type": "array", "items": {"type": "string"}, "minItems": 1},
     }
     assert "additionalProperties" not in schema
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 _JSON_TYPES: Final = {
@@ -25,9 +25,11 @@ _JSON_TYPES: Final = {
 }
 
 
-def input_schema(function: Callable[..., Any]) -> dict[str, Any]:
+def input_schema(
+    function: Callable[..., Any], given: Collection[str] = ("ctx",)
+) -> dict[str, Any]:
     """
-    Return the JSON Schema of *function*'s parameters, ``ctx`` left out.
+    Return the JSON Schema of *function*'s parameters, but for those that are *given*.
 
     ``Annotated[int, {"minimum": 1}]`` adds keywords to a parameter.
 
@@ -39,7 +41,7 @@ def input_schema(function: Callable[..., Any]) -> dict[str, Any]:
     required: list[str] = []
     closed = True
     for name, parameter in inspect.signature(function).parameters.items():
-        if name == "ctx":
+        if name in given:
             continue
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             closed = False
@@ -69,11 +71,11 @@ _POSITIONAL_ONLY: Final = (
 
 
 def _schema_of(hint: Any, name: str) -> dict[str, Any]:
+    origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return {}
-    if hint in _JSON_TYPES:
+    if origin is None and hint in _JSON_TYPES:
         return {"type": _JSON_TYPES[hint]}
-    origin, args = get_origin(hint), get_args(hint)
     if origin is typing.Annotated:
         extra = [part for part in args[1:] if isinstance(part, dict)]
         return {
@@ -105,6 +107,6 @@ def description(function: Callable[..., Any]) -> str:
     return " ".join(text.split("\n\n", 1)[0].split())
 
 
-def takes_context(function: Callable[..., Any]) -> bool:
-    """Return whether *function* has a parameter ``ctx``."""
-    return "ctx" in inspect.signature(function).parameters
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Return whether *function* has a parameter *name*."""
+    return name in inspect.signature(function).parameters

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from toolrt.context import CallContext
-from toolrt.pack import HandlerDef, Pack
+from toolrt.pack import HandlerDef, Pack, VerbCategory
 from toolrt.schema import ANYTHING, Schema
 from toolrt.std.settings import DEFAULT_SETTINGS, StdSettings
 
@@ -38,11 +38,35 @@ def std_pack(settings: StdSettings = DEFAULT_SETTINGS, *, version: str = "") -> 
 
         return files.glob(settings, ctx, **params)
 
+    def write(params: dict[str, Any], ctx: CallContext) -> dict[str, Any]:
+        from toolrt.std import writing
+
+        return writing.write(settings, ctx, **params)
+
+    def edit(params: dict[str, Any], ctx: CallContext) -> dict[str, Any]:
+        from toolrt.std import writing
+
+        return writing.edit(settings, ctx, **params)
+
+    def run(params: dict[str, Any], ctx: CallContext) -> dict[str, Any]:
+        from toolrt.std import shell
+
+        return shell.run(settings, ctx, **params)
+
+    def fetch(params: dict[str, Any], ctx: CallContext) -> dict[str, Any]:
+        from toolrt.std import fetch
+
+        return fetch.fetch(settings, ctx, **params)
+
     pack = Pack("std", description="Built-in tools", source="built-in", version=version)
     pack.bind(_ECHO_SAY, _say)
+    pack.bind(_FS_EDIT, edit)
     pack.bind(_FS_GLOB, glob)
     pack.bind(_FS_GREP, grep)
     pack.bind(_FS_READ, read)
+    pack.bind(_FS_WRITE, write)
+    pack.bind(_HTTP_FETCH, fetch)
+    pack.bind(_SHELL_EXEC, run, ends_itself=True)
     pack.bind(_SYS_INFO, _info)
     return pack
 
@@ -63,6 +87,11 @@ def _arguments(*required: str, **properties: dict[str, Any]) -> Schema:
         schema["required"] = list(required)
     schema["additionalProperties"] = False
     return schema
+
+
+def _results(**types: str) -> Schema:
+    properties = {name: {"type": one} for name, one in types.items()}
+    return {"type": "object", "properties": properties, "required": list(types)}
 
 
 _ECHO_SAY: Final = HandlerDef(
@@ -146,6 +175,142 @@ _FS_GLOB: Final = HandlerDef(
     output_schema={"type": "array", "items": {"type": "string"}},
     capabilities=("fs:read",),
     errors=(*_PATH_ERRORS, "NOT_A_DIR", "BAD_PATTERN"),
+)
+
+_FS_WRITE: Final = HandlerDef(
+    name="fs.write",
+    description="Write a UTF-8 text file, whole or not at all.",
+    category=VerbCategory.COMMISSIVE,
+    input_schema=_arguments(
+        "path",
+        "text",
+        path={"type": "string", "description": "The file; never a link."},
+        text={"type": "string", "description": "All that the file is to hold."},
+        create={
+            "type": "string",
+            "enum": ["new", "replace", "either"],
+            "default": "either",
+            "description": "Whether the file must not, must or may exist.",
+        },
+        parents={
+            "type": "boolean",
+            "default": False,
+            "description": "Make the directories that are missing.",
+        },
+    ),
+    output_schema=_results(
+        path="string", bytes="integer", created="boolean", sha256="string"
+    ),
+    capabilities=("fs:write",),
+    effect="write",
+    errors=(*_PATH_ERRORS, "EXISTS", "IS_DIR", "TOO_LARGE", "ENCODING"),
+)
+
+_FS_EDIT: Final = HandlerDef(
+    name="fs.edit",
+    description="Replace an exact text in a UTF-8 text file.",
+    category=VerbCategory.COMMISSIVE,
+    input_schema=_arguments(
+        "path",
+        "old",
+        "new",
+        path={"type": "string", "description": "The file; never a link."},
+        old={
+            "type": "string",
+            "minLength": 1,
+            "description": "The text to replace; it is in the file once.",
+        },
+        new={"type": "string", "description": "The text to put there."},
+        all={
+            "type": "boolean",
+            "default": False,
+            "description": "Replace it wherever it is.",
+        },
+        expected_sha256={
+            "type": ["string", "null"],
+            "pattern": "^[0-9a-f]{64}$",
+            "default": None,
+            "description": "What fs.write or fs.edit gave: refuse any other content.",
+        },
+    ),
+    output_schema=_results(path="string", replaced="integer", sha256="string"),
+    capabilities=("fs:read", "fs:write"),
+    effect="write",
+    errors=(
+        *_PATH_ERRORS,
+        "IS_DIR",
+        "NO_MATCH",
+        "AMBIGUOUS",
+        "FILE_MODIFIED",
+        "TOO_LARGE",
+        "ENCODING",
+    ),
+)
+
+_SHELL_EXEC: Final = HandlerDef(
+    name="shell.exec",
+    description="Run a command line with /bin/sh.",
+    category=VerbCategory.DIRECTIVE,
+    input_schema=_arguments(
+        "command",
+        command={"type": "string", "description": "What sh -c is given."},
+        cwd={
+            "type": "string",
+            "default": ".",
+            "description": "The directory it runs in.",
+        },
+        stdin={
+            "type": ["string", "null"],
+            "default": None,
+            "description": "The text that it reads; none by default.",
+        },
+    ),
+    output_schema=_results(exit_code="integer", stdout="string", stderr="string"),
+    capabilities=("shell:exec",),
+    effect="destructive",
+    tier="cold",
+    errors=(
+        *_PATH_ERRORS,
+        "NOT_A_DIR",
+        "OUTPUT_LIMIT",
+        "ARGUMENTS_TOO_LARGE",
+        "NOT_STARTED",
+    ),
+)
+
+_HTTP_FETCH: Final = HandlerDef(
+    name="http.fetch",
+    description="Fetch what is at an http or https URL.",
+    category=VerbCategory.DIRECTIVE,
+    input_schema=_arguments(
+        "url",
+        url={"type": "string", "description": "Without a user name."},
+        method={"type": "string", "enum": ["GET", "HEAD"], "default": "GET"},
+        headers={
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "default": {},
+            "description": "Header fields to send, by name.",
+        },
+        max_bytes={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 16 * 1024 * 1024,
+            "default": 1024 * 1024,
+            "description": "The body at most, and never more than std.max_bytes.",
+        },
+    ),
+    capabilities=("net:fetch",),
+    tier="cold",
+    errors=(
+        "PRIVATE_ADDRESS_BLOCKED",
+        "DNS_FAILED",
+        "CONNECT_FAILED",
+        "TLS_FAILED",
+        "TOO_MANY_REDIRECTS",
+        "TOO_LARGE",
+        "BAD_RESPONSE",
+    ),
 )
 
 _SYS_INFO: Final = HandlerDef(

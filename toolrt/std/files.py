@@ -51,9 +51,7 @@ def read(
         if opened.is_dir:
             raise ToolError("IS_DIR", f"{path} is a directory")
         os.lseek(opened.fd, offset, os.SEEK_SET)
-        data = read_at_most(
-            opened.fd, most if limit is None else min(limit, most), ctx
-        )
+        data = read_at_most(opened.fd, most if limit is None else min(limit, most), ctx)
     except OSError as exc:
         raise paths.tool_error(exc, path) from exc
     finally:

@@ -185,9 +185,7 @@ class _Walk:
             if len(pending) > 1 or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
                 pending = self._step(mode, pending)
             elif stat.S_ISREG(mode):
-                return Opened(
-                    open_regular(pending[0], self._stack[-1]), is_dir=False
-                )
+                return Opened(open_regular(pending[0], self._stack[-1]), is_dir=False)
             else:  # never opened: that can act on a device
                 raise FileExistsError(errno.EEXIST, "not a regular file")
         return Opened(open_directory(".", self._stack[-1]), is_dir=True)
@@ -203,6 +201,8 @@ class _Walk:
                 self._make_directory(pending[-1])
                 continue
             pending = self._step(mode, pending)
+        if b"\0" in os.fsencode(self._path):
+            raise ValueError("embedded null byte")
         if pending == [".."]:
             self._step_back()
         if pending in ([], [".."]) or self._path.endswith(("/", "/.")):

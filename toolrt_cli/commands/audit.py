@@ -271,7 +271,7 @@ def _limit(text: str) -> int | None:
 
 
 def _item(attempt: Attempt) -> dict[str, Any]:
-    """Return the attempt as design.md section 8 lists it."""
+    """Return the attempt as docs/cli.md lists it."""
     return {
         "call_id": attempt.call_id,
         "time": show_utc(attempt.at_us),

@@ -96,6 +96,8 @@ def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams)
     if result.error is not None:
         report(result.error, streams, _advise(result, call, session, registry))
         return exit_code(result.error)
+    if result.next_cursor is not None and not streams.settings.is_json:
+        streams.remark(f"there is more: --cursor {result.next_cursor}")
     if streams.err_terminal.is_tty:
         streams.remark(_summary(result))
     return Exit.OK
@@ -138,6 +140,7 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
         labels=_labels(session, caller),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
+        cursor=options.cursor,
         source="cli",
         session_id=session.environ.get("TOOLRT_REQUEST_ID"),
         reason=options.reason,
@@ -204,7 +207,7 @@ def _nothing() -> None:
 def _document(result: CallResult) -> dict[str, Any]:
     event = result.event
     outcome = "denied" if result.decision == "deny" else "error"
-    return {
+    document = {
         "ok": result.ok,
         "tool": result.tool_id,
         "result": msgspec.to_builtins(result.value),
@@ -213,6 +216,9 @@ def _document(result: CallResult) -> dict[str, Any]:
         "duration_ms": event.duration_ms if event else None,
         "decision": result.decision,
     }
+    if result.next_cursor is not None:
+        document["next_cursor"] = result.next_cursor
+    return document
 
 
 def _show_value(value: Any, fmt: str | None, streams: Streams) -> None:

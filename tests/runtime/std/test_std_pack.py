@@ -9,25 +9,11 @@ from typing import Any
 import pytest
 
 from toolrt.errors import ToolError, ToolTimeoutError
-from toolrt.schema import compile_check, signature, with_defaults
+from toolrt.schema import signature
 from toolrt.std import StdSettings, std_pack
 
 from ..bindings.calls import context
-
-
-def call(verb: str, settings: StdSettings | None = None, /, **params: Any) -> Any:
-    """Run *verb* as the pipeline would: arguments checked, defaults filled in."""
-    pack = std_pack(settings or StdSettings())
-    (bound,) = (b for b in pack.bound_handlers if b.definition.name == verb)
-    params = with_defaults(bound.definition.input_schema, params)
-    assert compile_check(bound.definition.input_schema)(params) == ()
-    return bound.call(params, context())
-
-
-def code_of(verb: str, settings: StdSettings | None = None, /, **params: Any) -> str:
-    with pytest.raises(ToolError) as caught:
-        call(verb, settings, **params)
-    return caught.value.code
+from .tools import call, code_of
 
 
 @pytest.fixture
@@ -64,6 +50,10 @@ class TestDeclaration:
 
         assert shown == {
             "echo.say(...)": ((), "read", "hot"),
+            "fs.edit(path: string, old: string, new: string, [all: boolean = false],"
+            " [expected_sha256: string|null = null])": (
+                ("fs:read", "fs:write"), "write", "warm",
+            ),
             'fs.glob(pattern: string, [path: string = "."],'
             " [max_results: integer = 1000])": (("fs:read",), "read", "warm"),
             'fs.grep(pattern: string, [path: string = "."], [glob: string = "**/*"],'
@@ -72,6 +62,15 @@ class TestDeclaration:
             ),
             "fs.read(path: string, [offset: integer = 0],"
             " [limit: integer|null = null])": (("fs:read",), "read", "warm"),
+            "fs.write(path: string, text: string,"
+            ' [create: "new"|"replace"|"either" = "either"],'
+            " [parents: boolean = false])": (("fs:write",), "write", "warm"),
+            'http.fetch(url: string, [method: "GET"|"HEAD" = "GET"], [headers: object = {}],'
+            " [max_bytes: integer = 1048576])": (("net:fetch",), "read", "cold"),
+            'shell.exec(command: string, [cwd: string = "."],'
+            " [stdin: string|null = null])": (
+                ("shell:exec",), "destructive", "cold",
+            ),
             "sys.info()": ((), "read", "hot"),
         }  # fmt: skip
 
@@ -374,6 +373,10 @@ class TestGlob:
         ("fs.grep", {"pattern": "needle"}),
         ("fs.grep", {"pattern": "needle", "path": "a.txt"}),
         ("fs.glob", {"pattern": "**/*"}),
+        ("fs.write", {"path": "a.txt", "text": "x"}),
+        ("fs.edit", {"path": "a.txt", "old": "one", "new": "x"}),
+        ("shell.exec", {"command": "echo x >a.txt"}),
+        ("http.fetch", {"url": "http://127.0.0.1:9/"}),
     ],
 )
 def test_nothing_goes_on_past_the_deadline(verb: str, params: dict[str, str]) -> None:
@@ -385,3 +388,4 @@ def test_nothing_goes_on_past_the_deadline(verb: str, params: dict[str, str]) ->
         bound.call(dict(params), context(timeout_s=0.0))
 
     assert set(Path("/dev/fd").iterdir()) == before
+    assert Path("a.txt").read_text().startswith("one")
