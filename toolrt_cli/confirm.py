@@ -26,13 +26,15 @@ class Confirmation:
     """
     Turns what a gate allows into a refusal unless a person says yes.
 
-    One for each call. ``refusal`` is set once it has refused.
+    One for each call. ``refusal`` is set once it has refused; ``is_interrupted`` says
+    that Ctrl-C was the answer, which is a no as well.
     """
 
     def __init__(self, effects: Collection[str], streams: Streams) -> None:
         self._effects = effects
         self._streams = streams
         self.refusal: ConfirmationError | None = None
+        self.is_interrupted = False
 
     def over(self, gate: Gate) -> Gate:
         """Return *gate* with the question behind it."""
@@ -53,7 +55,11 @@ class Confirmation:
     def _ask(self, question: str) -> bool:
         self._streams.err.write(question)
         self._streams.err.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+            return False
 
 
 class _AskingGate:

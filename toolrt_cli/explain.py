@@ -70,6 +70,24 @@ def _link(session: Session, caller: str, grant: Grant) -> Document:
     assert isinstance(rule, AllowRule)
     how = "is" if rule.pattern == grant.capability else "covers"
     is_declared = grant.capability in session.capabilities
+    checks = [
+        {
+            "name": "pattern",
+            "ok": True,
+            "detail": f"{to_json(rule.pattern)} {how} {grant.capability}",
+        },
+        {
+            "name": "declared",
+            "ok": is_declared,
+            "detail": f"{'a' if is_declared else 'no'} loaded pack needs it",
+        },
+    ]
+    actors = session.config.config.callers[caller].actors
+    if actors is not None:
+        who = ", ".join(actors) or "nobody"
+        line = session.config.position("callers", caller, "actors")
+        detail = f"only {who} may call as {caller}, line {line.line if line else '?'}"
+        checks.append({"name": "actors", "ok": bool(actors), "detail": detail})
     return {
         "kind": "allow_list",
         "source": _source(rule),
@@ -77,18 +95,7 @@ def _link(session: Session, caller: str, grant: Grant) -> Document:
         "issuer": None,
         "audience": caller,
         "digest": None,
-        "checks": [
-            {
-                "name": "pattern",
-                "ok": True,
-                "detail": f"{to_json(rule.pattern)} {how} {grant.capability}",
-            },
-            {
-                "name": "declared",
-                "ok": is_declared,
-                "detail": f"{'a' if is_declared else 'no'} loaded pack needs it",
-            },
-        ],
+        "checks": checks,
         "expires": None,
     }
 

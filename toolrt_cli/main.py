@@ -19,6 +19,7 @@ def entry() -> None:
     """Run toolrt as a program: the console script."""
     try:
         _fill_standard_descriptors()
+        _buffer_stdout()
         code = main()
     except KeyboardInterrupt:  # before main could see to it
         code = 130
@@ -43,6 +44,18 @@ def _fill_standard_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
+def _buffer_stdout() -> None:
+    """
+    Give standard output a buffer where PYTHONUNBUFFERED took it away.
+
+    Without one Python loses what a pipe does not take at once, and says nothing.
+    """
+    raw = sys.stdout.buffer
+    if not hasattr(raw, "raw"):
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """
     Run one command line and return its exit code.
@@ -61,17 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(words: list[str]) -> int:
     """Run *words* and turn whatever ends it into an exit code."""
-    from toolrt.errors import ToolrtError
-    from toolrt_cli.exit_codes import Exit, exit_code
-    from toolrt_cli.grammar import Globals, split_command
-    from toolrt_cli.problems import (
-        InternalError,
-        OutputError,
-        StoppedError,
-        report,
-    )
-    from toolrt_cli.signals import Terminated, catch_termination
-    from toolrt_cli.streams import open_streams
+    from toolrt_cli.signals import Terminated, catch_termination, hold_signals
+
+    with hold_signals():
+        from toolrt.errors import ToolrtError
+        from toolrt_cli.exit_codes import Exit, exit_code
+        from toolrt_cli.grammar import Globals, split_command
+        from toolrt_cli.problems import (
+            InternalError,
+            OutputError,
+            StoppedError,
+            report,
+        )
+        from toolrt_cli.streams import open_streams
 
     # Known before anything can fail: how to show what fails.
     settings = Globals(output="json" if _wants_json(words) else None)
@@ -116,19 +131,23 @@ def _is_of_stdout(exc: Exception) -> bool:
 
 def _command(rest: list[str], settings: object) -> int:
     from toolrt_cli.grammar import Globals, split_globals
+    from toolrt_cli.signals import hold_signals
 
     assert isinstance(settings, Globals)
     if rest[:1] in (["--version"], ["-V"]):
         return main(rest)
     if rest[:1] == ["run"]:
-        from toolrt_cli.commands.run import run_command
+        with hold_signals():
+            from toolrt_cli.commands.run import run_command
 
         return run_command(rest[1:], settings, os.environ)
     if rest[:1] == ["__complete"]:
-        from toolrt_cli.commands.complete import complete
+        with hold_signals():
+            from toolrt_cli.commands.complete import complete
 
         return complete(rest[1:], settings, os.environ)
-    from toolrt_cli.app import run_app
+    with hold_signals():
+        from toolrt_cli.app import run_app
 
     settings, left = split_globals(rest, settings)
     return run_app(left, settings)

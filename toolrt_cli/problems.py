@@ -6,8 +6,9 @@ The messages come from the errors; the advice is written here, in one table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -81,13 +82,28 @@ def near_names(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -> None:
-    """Show *error* on standard error, as text or as one line of JSON."""
+    """
+    Show *error* on standard error, as text or as one line of JSON.
+
+    If standard error cannot be written, the exit code is all that is left to say it.
+    """
     chosen = advice or advise(error)
     streams.out.flush()
     if streams.settings.is_json:
-        streams.err.write(_as_json(error, chosen) + "\n")
+        text = _as_json(error, chosen)
     else:
-        streams.err.write("\n".join(_as_text(error, chosen, streams)) + "\n")
+        text = "\n".join(_as_text(error, chosen, streams))
+    try:
+        streams.err.write(text + "\n")
+        streams.err.flush()
+    except OSError:
+        _silence(streams.err)
+
+
+def _silence(stream: TextIO) -> None:
+    # The interpreter flushes it once more at exit; give what is left somewhere to go.
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), stream.fileno())
 
 
 def _as_json(error: ToolrtError, advice: Advice) -> str:

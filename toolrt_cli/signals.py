@@ -14,6 +14,20 @@ class Terminated(BaseException):
 
 
 @contextmanager
+def hold_signals() -> Iterator[None]:
+    """
+    Let signals that end the process wait until this is left, as imports need it.
+
+    One in the middle of an import leaves a class half made, or crashes the interpreter.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_ENDING))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def catch_termination() -> Iterator[None]:
     """Raise `Terminated` on the main thread when SIGTERM or SIGHUP comes."""
     try:

@@ -277,7 +277,10 @@ class CallerGate:
     Everything else is for the gate behind it to decide.
     """
 
-    def __init__(self, callers: Mapping[str, Sequence[str]], gate: Gate) -> None:
+    def __init__(
+        self, callers: Mapping[str, tuple[Sequence[str], str]], gate: Gate
+    ) -> None:
+        # For each caller its actors and the place that names them.
         self._callers = callers
         self._gate = gate
         self.impl_name = str(getattr(gate, "impl_name", type(gate).__name__))
@@ -285,9 +288,9 @@ class CallerGate:
     def check(self, request: GateRequest) -> Allow | Deny:
         """Return the decision on *request*."""
         caller = request.context.caller
-        actors = self._callers.get(caller) if caller else None
+        actors, place = self._callers.get(caller or "", (None, None))
         if actors is not None and str(request.actor) not in actors:
-            return Deny(f"actor {request.actor} may not call as {caller}")
+            return Deny(f"actor {request.actor} may not call as {caller}", place)
         return self._gate.check(request)
 
 
@@ -306,7 +309,7 @@ def _gate(session: Session) -> Gate:
         except PackLoadError as exc:
             raise ConfigError([config.fault(str(exc), "gate", "kind")]) from exc
     restricted = {
-        name: caller.actors
+        name: (caller.actors, _place(config, "callers", name, "actors"))
         for name, caller in config.config.callers.items()
         if caller.actors is not None
     }

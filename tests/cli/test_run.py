@@ -324,6 +324,10 @@ class TestResults:
 
         assert ran.code == 3
         assert "may not call as guarded" in ran.err
+        assert f"rule {policy}:" in ran.err
+        explained = cli("provenance", "explain", "guarded", "fs:read")
+        assert "✓ actors: only " in explained.out
+        assert "may call as guarded, line " in explained.out
 
     def test_a_tool_past_its_deadline_is_124(self, cli: Cli, policy: Path) -> None:
         """The record says TIMEOUT; --timeout shortens the deadline."""

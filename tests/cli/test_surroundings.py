@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from .conftest import Cli
 
 pytestmark = pytest.mark.slow
+
+WriteConfig = Callable[[str], Path]
 
 TOOLRT = f"{sys.executable} -m toolrt_cli"
 
@@ -52,6 +55,46 @@ def test_a_full_disk_behind_stdout_is_said(home: Path, words: str) -> None:
     assert done.stderr.startswith("error: the output cannot be written: ")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [("run nosuch", 4), ("run fs.read", 3)])
+def test_a_full_disk_behind_stderr_leaves_the_exit_code(
+    home: Path, words: str, code: int
+) -> None:
+    """It is all that is left to tell what happened."""
+    assert bash(f"{TOOLRT} {words} path=x 2>/dev/full").returncode == code
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_in_the_middle_is_141(
+    home: Path, config: WriteConfig, unbuffered: str
+) -> None:
+    """Whatever PYTHONUNBUFFERED says: output that is lost is never success."""
+    config(
+        """
+        [runtime]
+        packs = ["big"]
+        [pack.big.handler."big.count"]
+        command = ["seq", "60000"]
+        max_output = 1000000
+        """
+    )
+    run = f"PYTHONUNBUFFERED={unbuffered} {TOOLRT} run big.count"
+
+    done = bash(f"{run} | head -c 5 >/dev/null; echo ${{PIPESTATUS[0]}}")
+
+    assert done.stdout == "141\n"
+    assert bash(f"{run} | tail -n 1").stdout == "60000\n"
+
+
+def test_following_ends_when_its_reader_is_gone(home: Path) -> None:
+    """On a quiet store, too, where nothing is written that could fail."""
+    assert bash(f"{TOOLRT} run echo.say").returncode == 0
+
+    done = bash(f"{TOOLRT} audit tail -f | head -n 1; echo ${{PIPESTATUS[0]}}")
+
+    assert "echo.say" in done.stdout
+    assert done.stdout.endswith("\n0\n")
 
 
 def test_a_question_without_stdin_is_a_refusal(home: Path) -> None:

@@ -213,3 +213,13 @@ def test_closing_the_terminal_ends_the_tool_and_is_recorded(
 
     assert not Path(f"/proc/{tool}").exists()
     assert '"code":"INTERRUPTED"' in screen
+
+
+def test_an_interrupt_at_the_question_is_a_refusal_on_record() -> None:
+    """Exit 130; nothing ran, and the record does not say that anything failed."""
+    code, _ = on_terminal("run", "cmd.wipe", prompt="[y/N] ", typed="\x03")
+    _, listed = on_terminal("audit", "query", "--color", "never")
+
+    assert code == 130
+    assert not Path("wiped").exists()
+    assert "denied" in listed

@@ -115,6 +115,8 @@ def _follow_new(session: Session, chosen: AttemptFilter, streams: Streams) -> in
         with open_to_read(session) as store:
             if store is not None:
                 return _follow(store, chosen, streams, head=0, listed=set())
+        if _is_reader_gone(streams):
+            return Exit.OK
         time.sleep(_WAIT_S)
 
 
@@ -133,7 +135,9 @@ def _follow(
     """
 
     def is_over() -> bool:
-        return chosen.before_us is not None and _now_us() > chosen.before_us
+        if chosen.before_us is not None and _now_us() > chosen.before_us:
+            return True
+        return _is_reader_gone(streams)
 
     for event in store.follow(head, stop=is_over):
         is_end = event.kind == "call" or event.outcome != "success"
@@ -146,6 +150,18 @@ def _follow(
             _emit(found, {}, streams, header=False)
             streams.out.flush()
     return Exit.OK
+
+
+def _is_reader_gone(streams: Streams) -> bool:
+    """Whether what is written goes into a pipe that nobody reads any more."""
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(streams.out.fileno(), 0)
+    except OSError:  # no file behind it
+        return False
+    return bool(poll.poll(0))
 
 
 def show_command(session: Session, streams: Streams, name: str) -> int:

@@ -85,6 +85,8 @@ def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams)
         registry = open_registry(session, store, confirmation.over)
         with prints_to_stderr():
             result = registry.run(call)
+    if confirmation.is_interrupted:
+        raise KeyboardInterrupt
     if confirmation.refusal is not None:
         confirmation.refusal.call_id = result.call_id
         result = msgspec.structs.replace(result, error=confirmation.refusal)
