@@ -333,7 +333,7 @@ class ToolError(ToolrtError):
         retryable: Whether the same call may succeed later.
     """
 
-    def __init__(self, code: str, message: str = "", retryable: bool = False) -> None:  # noqa: FBT001, FBT002 - design.md 4.3 fixes the signature
+    def __init__(self, code: str, message: str = "", retryable: bool = False) -> None:  # noqa: FBT001, FBT002 - packs write it by position
         self.code = code
         self.message = message
         self.retryable = retryable

@@ -53,7 +53,7 @@ def test_query_is_newest_first_and_says_what_it_covers(
 
 
 def test_an_attempt_has_its_documented_keys(cli: Cli, history: list[str]) -> None:
-    """The keys of design.md section 8, with their values."""
+    """The keys that docs/cli.md lists, with their values."""
     item = cli("audit", "query", "caller=bob", "-o", "json").document["items"][0]
 
     assert {key: item[key] for key in item if key not in ("time", "duration_ms")} == {

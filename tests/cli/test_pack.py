@@ -81,7 +81,7 @@ def test_a_broken_pack_is_a_row_and_takes_its_dependents_along(
 def test_handlers_have_signature_capability_and_source(
     cli: Cli, packages: Path
 ) -> None:
-    """The item of design.md section 8; public verbs only."""
+    """The item that docs/cli.md lists; public verbs only."""
     document = cli("pack", "handlers", "mypackage", "-o", "json").document
 
     (item,) = document["items"]

@@ -235,7 +235,7 @@ class TestResults:
     """What goes to stdout and what to stderr."""
 
     def test_json_wraps_the_result(self, cli: Cli) -> None:
-        """The document of design.md section 8."""
+        """The document that docs/cli.md lists."""
         document = cli("run", "echo.say", "a=1", "-o", "json").document
 
         assert document.pop("call_id")
