@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-#: What `toolrt run` must not import; each costs
+#: What `toolrt run` must not import: each costs
 #: between 10 and 170 ms of a start.
 FORBIDDEN = (
     "rich",

@@ -126,6 +126,19 @@ def _as_json(error: ToolrtError, advice: Advice) -> str:
     if isinstance(error, ConfigError):
         first = error.faults[0]
         body["source"] = {n: getattr(first, n) for n in ("file", "line", "column")}
+    place = getattr(error, "place", None)
+    if place:
+        file, _, line = place.rpartition(":")
+        if not (line.isascii() and line.isdigit()):  # a gate of others may say anything
+            file, line = place, ""
+        body["source"] = {
+            "file": file,
+            "line": int(line) if line else None,
+            "column": None,
+        }
+    near = getattr(error, "suggestions", ()) or getattr(error, "near", ())
+    if near:
+        body["suggestions"] = list(near)
     body["retryable"] = error.retryable
     return to_json({"error": body})
 

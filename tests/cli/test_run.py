@@ -299,6 +299,8 @@ class TestResults:
         assert "unknown tool 'fs.raed'" in ran.err
         assert "did you mean fs.read" in ran.err
         assert cli("audit", "query", "outcome=tool_not_found", "--count").out == "1\n"
+        shown = cli("run", "fs.raed", "path=x", "--json")
+        assert shown.error["suggestions"][0] == "fs.read"
 
     def test_the_gate_denies_with_its_reason(self, cli: Cli, policy: Path) -> None:
         """Exit 3; the record is the gate event."""
@@ -307,6 +309,8 @@ class TestResults:
         assert ran.code == 3
         assert "the gate denied sys.info: not in CI" in ran.err
         assert f"rule {policy}:8" in ran.err
+        source = cli("run", "sys.info", "--as", "ci-bot", "--json").error["source"]
+        assert source == {"file": str(policy), "line": 8, "column": None}
         attempt = cli("audit", "query", "-o", "json").document["items"][0]
         assert (attempt["decision"], attempt["outcome"]) == ("deny", "denied")
 
