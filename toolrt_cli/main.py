@@ -86,7 +86,7 @@ def _guarded(words: list[str]) -> int:
             StoppedError,
             report,
         )
-        from toolrt_cli.streams import open_streams
+        from toolrt_cli.streams import open_streams, silence
 
     # Known before anything can fail: how to show what fails.
     settings = Globals(output="json" if _wants_json(words) else None)
@@ -109,7 +109,7 @@ def _guarded(words: list[str]) -> int:
             report(StoppedError(is_term=is_term), streams)
         return Exit.TERMINATED if is_term else Exit.INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
+        silence(sys.stdout)
         return Exit.BROKEN_PIPE if is_run else Exit.OK
     except Exception as exc:  # a bug of toolrt or of the system: said, never hidden
         if os.environ.get("TOOLRT_DEBUG"):
@@ -118,7 +118,7 @@ def _guarded(words: list[str]) -> int:
         error: ToolrtError = InternalError(exc)
         if _is_of_stdout(exc):
             error = OutputError(exc)
-            _silence_stdout()
+            silence(sys.stdout)
         report(error, open_streams(asked, os.environ))
         return Exit.FAILED
 
@@ -161,10 +161,3 @@ def _wants_json(words: Sequence[str]) -> bool:
         or (word in ("-o", "--output") and value in ("json", "jsonl"))
         for word, value in pairs
     )
-
-
-def _silence_stdout() -> None:
-    # The interpreter flushes stdout once more at exit; give it somewhere to go.
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)

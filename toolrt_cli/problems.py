@@ -6,9 +6,8 @@ The messages come from the errors; the advice is written here, in one table.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
@@ -18,7 +17,7 @@ from toolrt_cli.arguments import ArgumentSyntaxError
 from toolrt_cli.config.faults import ConfigError, UntrustedConfigError, render
 from toolrt_cli.escape import show, show_block
 from toolrt_cli.grant_lines import Change
-from toolrt_cli.streams import Streams
+from toolrt_cli.streams import Streams, silence
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -97,13 +96,7 @@ def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -
         streams.err.write(text + "\n")
         streams.err.flush()
     except OSError:
-        _silence(streams.err)
-
-
-def _silence(stream: TextIO) -> None:
-    # The interpreter flushes it once more at exit; give what is left somewhere to go.
-    with open(os.devnull, "wb") as devnull:
-        os.dup2(devnull.fileno(), stream.fileno())
+        silence(streams.err)
 
 
 def _as_json(error: ToolrtError, advice: Advice) -> str:

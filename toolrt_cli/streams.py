@@ -42,6 +42,12 @@ def open_streams(settings: Globals, environ: Mapping[str, str]) -> Streams:
     )
 
 
+def silence(stream: TextIO) -> None:
+    """Send what *stream* still holds nowhere: it is flushed once more at exit."""
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), stream.fileno())
+
+
 @contextmanager
 def prints_to_stderr() -> Iterator[None]:
     """Send what other people's code, or its children, print to standard error."""

@@ -48,7 +48,7 @@ Complete = Callable[[str], list[str]]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A work directory with files, and a toolrt on PATH that knows no config."""
-    bin_dir, work = tmp_path / "bin", tmp_path / "work"
+    bin_dir, work = tmp_path / "bin", tmp_path / "desk"
     for directory in (bin_dir, work / "src", work / "my dir"):
         directory.mkdir(parents=True)
     program = bin_dir / "toolrt"
@@ -335,8 +335,8 @@ def test_fish_offers(fish: Complete, line: str, offered: list[str]) -> None:
             id="blank in config",
         ),
         pytest.param(
-            "toolrt --config ~/work/other.toml run no",
-            "toolrt --config ~/work/other.toml run note.add ",
+            "toolrt --config ~/desk/other.toml run no",
+            "toolrt --config ~/desk/other.toml run note.add ",
             id="home",
         ),
         pytest.param(
