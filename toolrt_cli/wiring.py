@@ -195,10 +195,11 @@ def open_registry(
         builder.with_policy(session.config.sha256)
     if config.middleware.redact_paths:
         builder.with_middleware(_redaction(session.config))
-    if any(h.paginates for pack in session.packs for h in pack.handlers):
-        builder.with_cursor_issuer(_cursor_issuer(session))
     if store is not None:
         builder.with_event_store(store, calls=True)
+        # Only to make a call: to list or to help needs no key, and must not make one.
+        if any(h.paginates for pack in session.packs for h in pack.handlers):
+            builder.with_cursor_issuer(_cursor_issuer(session))
     for pack in session.packs:
         builder.register(pack)
     try:

@@ -559,7 +559,12 @@ def test_pages_go_on_in_another_process(
     monkeypatch.syspath_prepend(home)
     config('[runtime]\npacks = ["pages:pack"]\n')
 
+    assert cli("pack", "show", "pages.read").code == 0
+    assert cli("run", "pages.read", "--help").code == 0
+    assert list(home.rglob("cursor.key")) == []
     first = cli("run", "pages.read", "--json")
+    (key,) = home.rglob("cursor.key")
+    assert key.stat().st_mode & 0o777 == 0o600
     second = cli(
         "run", "pages.read", "--json", "--cursor", first.document["next_cursor"]
     )
