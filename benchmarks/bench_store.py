@@ -1,8 +1,9 @@
 """
-The store's append, with the cheapest equivalent beside it.
+The store's append and its size, with the cheapest equivalent beside each.
 
 The equivalents write the very rows that the store writes, into a database of the same
-schema with the same pragmas, with nothing around them: no lock file, no codec, no names.
+schema with the same pragmas, with nothing around them: no lock file, no codec, no names,
+no chain to compute. The sides are taken in turn, so that the disk treats them alike.
 """
 
 from __future__ import annotations
@@ -14,58 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mix import events as mixed
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from toolrt import AuditEvent
-from toolrt.capability import AllowRule, CapabilitySet, Grant
-from toolrt.clock import new_ulid, rfc3339
-from toolrt.event import CallDetails, Event
-from toolrt.namespace import ActorRef
-from toolrt_store import SqliteEventStore, rows, sqlite
+from toolrt.event import Event
+from toolrt_store import SqliteEventStore, rows
 
 BATCH = 1_000
-ROUNDS = 50
-GRANTS = CapabilitySet(
-    (Grant("fs:read", AllowRule(pattern="fs:*", file="toolrt.toml", line=3, column=9)),)
-)
+ROUNDS = 60
+SINGLES = 500
+
+Row = tuple[Any, ...]
+_INSERT = f"INSERT INTO events VALUES ({', '.join('?' * rows.COLUMN_COUNT)})"
+_INSERT_TEXT = "INSERT INTO texts (seq, field, salt, text) VALUES (?, ?, ?, ?)"
 
 
-def gate_event(process: str) -> Event:
-    """Return an ordinary gate event of now."""
-    now_us = time.time_ns() // 1000
-    details = CallDetails(
-        namespace="local",
-        actor="os:ann",
-        caller="ci-bot",
-        pack="std",
-        effect="read",
-        args_digest=bytes(16),
-        grants=GRANTS,
-        policy="cd" * 32,
-        process=process,
-    )
-    actor = ActorRef("os", "ann")
-    audit_event = AuditEvent(
-        rfc3339(now_us), actor, "local", "fs.read", "allow", "RuleGate"
-    )
-    return Event.from_audit(
-        audit_event,
-        call_id=new_ulid(now_us),
-        tool_id="std:fs.read",
-        caller_id="ci-bot",
-        details=details,
-    )
-
-
-def measure(
-    benchmark: BenchmarkFixture,
-    target: Callable[[Any], object],
-    make: Callable[[], object],
-    rounds: int,
-) -> None:
-    """Time *target* of what *make* made outside of the measured time."""
-    pedantic: Callable[..., object] = benchmark.pedantic
-    pedantic(target, setup=lambda: ((make(),), {}), rounds=rounds)
+def gates(process: str, first: int) -> Iterator[Event]:
+    """Yield gate events only."""
+    return (one for one in mixed(process, first=first) if one.kind == "gate")
 
 
 class BareWriter:
@@ -73,38 +40,41 @@ class BareWriter:
 
     def __init__(self, path: Path) -> None:
         self.store = SqliteEventStore.open(path)
-        template = self.store.append_event(gate_event(self.store.process))
-        self._row = rows.encode(template, 0, self.store._dictionary, self.store._sets)
-        self._seqs = itertools.count(2)
-        self._connection: sqlite.Connection = self.store._connection
+        self._connection = self.store._connection
 
-    def rows(self, count: int) -> list[tuple[Any, ...]]:
-        """Return new rows that differ from the template in sequence and call id."""
-        seqs = itertools.islice(self._seqs, count)
-        return [
-            (seq, *self._row[1:3], seq.to_bytes(16, "big"), *self._row[4:])
-            for seq in seqs
-        ]
-
-    def write(self, values: list[tuple[Any, ...]]) -> None:
-        """Commit *values* durably."""
+    def write(self, found: list[Row], texts: list[Row]) -> None:
+        """Commit the rows durably."""
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(rows.INSERT, values)
+        self._connection.executemany(_INSERT, found)
+        if texts:
+            self._connection.executemany(_INSERT_TEXT, texts)
         self._connection.execute("COMMIT")
+
+
+def rows_after(store: SqliteEventStore, seq: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows of *store* above *seq*, and their texts."""
+    ask = store._connection.execute
+    return (
+        ask("SELECT * FROM events WHERE seq > ?", (seq,)).fetchall(),
+        ask(
+            "SELECT seq, field, salt, text FROM texts WHERE seq > ?", (seq,)
+        ).fetchall(),
+    )
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteEventStore]:
     """A store that knows the names already."""
     with SqliteEventStore.open(tmp_path / "audit.db") as opened:
-        opened.append_event(gate_event(opened.process))
+        opened.append_events(list(itertools.islice(mixed(opened.process), 5_000)))
         yield opened
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[BareWriter]:
-    """The cheapest equivalent."""
+def bare(store: SqliteEventStore, tmp_path: Path) -> Iterator[BareWriter]:
+    """The cheapest equivalent, its tables as full as those of the store."""
     writer = BareWriter(tmp_path / "bare.db")
+    writer.write(*rows_after(store, 0))
     yield writer
     writer.store.close()
 
@@ -112,57 +82,67 @@ def bare(tmp_path: Path) -> Iterator[BareWriter]:
 @pytest.mark.benchmark(group="one durable gate event")
 def bench_append_event(benchmark: BenchmarkFixture, store: SqliteEventStore) -> None:
     """One gate event, durable when append_event returns."""
-    measure(benchmark, store.append_event, lambda: gate_event(store.process), 500)
-
-
-@pytest.mark.benchmark(group="one durable gate event")
-def bench_bare_commit(benchmark: BenchmarkFixture, bare: BareWriter) -> None:
-    """The same row, durable when the commit returns."""
-    measure(benchmark, bare.write, lambda: bare.rows(1), 500)
+    source = gates(store.process, 10_000)
+    pedantic: Callable[..., object] = benchmark.pedantic
+    pedantic(store.append_event, setup=lambda: ((next(source),), {}), rounds=SINGLES)
 
 
 @pytest.mark.benchmark(group="batches of 1,000")
 def bench_append_events(benchmark: BenchmarkFixture, store: SqliteEventStore) -> None:
-    """A thousand gate events in one commit."""
-
-    def batch() -> list[Event]:
-        return [gate_event(store.process) for _ in range(BATCH)]
-
-    measure(benchmark, store.append_events, batch, ROUNDS)
-
-
-@pytest.mark.benchmark(group="batches of 1,000")
-def bench_bare_executemany(benchmark: BenchmarkFixture, bare: BareWriter) -> None:
-    """The same thousand rows, prepared beforehand."""
-    measure(benchmark, bare.write, lambda: bare.rows(BATCH), ROUNDS)
+    """A thousand events in one commit."""
+    source = mixed(store.process, first=10_000)
+    pedantic: Callable[..., object] = benchmark.pedantic
+    pedantic(
+        store.append_events,
+        setup=lambda: ((list(itertools.islice(source, BATCH)),), {}),
+        rounds=ROUNDS,
+    )
 
 
 def bench_ratios(store: SqliteEventStore, bare: BareWriter) -> None:
-    """Print both ratios, the sides taken in turn so that the disk treats them alike."""
-    one = _medians(
-        lambda: store.append_event(gate_event(store.process)),
-        lambda: bare.write(bare.rows(1)),
-        500,
-    )
-    events = [[gate_event(store.process) for _ in range(BATCH)] for _ in range(ROUNDS)]
-    values = [bare.rows(BATCH) for _ in range(ROUNDS)]
-    many = _medians(
-        lambda: store.append_events(events.pop()),
-        lambda: bare.write(values.pop()),
-        ROUNDS,
-    )
+    """Print what an append costs, as a multiple of the bare insert."""
+    one = _in_turn(store, bare, gates(store.process, 10_000), 1, SINGLES)
+    many = _in_turn(store, bare, mixed(store.process, first=50_000), BATCH, ROUNDS)
 
     print(f"\none durable gate event: {one[0] / one[1]:.2f} x a bare durable commit")
-    print(f"batches of {BATCH}: {many[1] / many[0]:.2f} of the rate of executemany")
+    print(
+        f"batches of {BATCH}: {many[1] / many[0]:.2f} of the rate of executemany"
+        f" ({many[0] / BATCH * 1e6:.1f} us an event against {many[1] / BATCH * 1e6:.1f})"
+    )
 
 
-def _medians(
-    ours: Callable[[], object], theirs: Callable[[], object], rounds: int
+def _in_turn(
+    store: SqliteEventStore,
+    bare: BareWriter,
+    source: Iterator[Event],
+    size: int,
+    rounds: int,
 ) -> tuple[float, float]:
+    """Return the median times of appending *size* events, and of their bare rows."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        for one, taken in zip((ours, theirs), times, strict=True):
-            began = time.perf_counter()
-            one()
-            taken.append(time.perf_counter() - began)
+        batch = list(itertools.islice(source, size))
+        head = store.coverage().events
+        began = time.perf_counter()
+        if size == 1:
+            store.append_event(batch[0])
+        else:
+            store.append_events(batch)
+        times[0].append(time.perf_counter() - began)
+        found, texts = rows_after(store, head)
+        began = time.perf_counter()
+        bare.write(found, texts)
+        times[1].append(time.perf_counter() - began)
     return sorted(times[0])[rounds // 2], sorted(times[1])[rounds // 2]
+
+
+def bench_size(tmp_path: Path) -> None:
+    """Print how many bytes an event takes, with chain, indexes and checkpoints."""
+    path = tmp_path / "size.db"
+    count = 100_000
+    with SqliteEventStore.open(path) as store:
+        source = mixed(store.process)
+        for _ in range(count // BATCH):
+            store.append_events(list(itertools.islice(source, BATCH)))
+
+    print(f"\n{path.stat().st_size / count:.1f} bytes an event, of {count:,}")

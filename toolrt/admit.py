@@ -31,6 +31,7 @@ from toolrt.errors import (
     InvalidArgsError,
     InvalidInputError,
     PermissionDeniedError,
+    RateLimitedError,
     ToolrtError,
 )
 from toolrt.event import Event
@@ -43,7 +44,7 @@ from toolrt.gate import (
     RateLimitObligation,
     mask_secrets,
 )
-from toolrt.limits import Window
+from toolrt.limits import CallLimits, Window
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.schema import with_defaults
 from toolrt.settle import settle, settle_failure
@@ -67,7 +68,7 @@ def admit(
         _pass_gate(attempt)
         tool = attempt.tool or require_tool(core, attempt.call.tool)
         _require_capabilities(attempt, tool)
-        _count_in(attempt, tool)
+        _require_room(attempt, tool)
         _require_valid(attempt, tool)
         _read_cursor(attempt, tool)
     except ToolrtError as exc:
@@ -194,12 +195,15 @@ def _pass_gate(attempt: Attempt) -> None:
     if decision is None and core.gate_on_error == "allow":
         _warn("the gate could not decide on %s; configured to allow", request.verb)
         attempt.decision = "allow"
+        attempt.limits = _limits(attempt, Allow(), request.verb)
         return
     if decision is None:
         audit = AuditEvent.unavailable(request, core.gate_impl)
     else:
         audit = AuditEvent.from_check(request, decision, core.gate_impl)
     attempt.decision = audit.decision
+    if isinstance(decision, Allow):
+        attempt.limits = _limits(attempt, decision, request.verb)
     receipt = _commit_gate_event(attempt, audit)
     if decision is None:
         raise GateUnavailableError(request.verb, problem, receipt)
@@ -207,7 +211,6 @@ def _pass_gate(attempt: Attempt) -> None:
         raise PermissionDeniedError(
             request.verb, decision.reason, receipt, place=decision.place
         )
-    attempt.windows = _obliged_windows(decision, request.verb, call.caller)
 
 
 def _gate_request(
@@ -255,16 +258,22 @@ def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
     store = attempt.core.store
     _log_decision(audit)
     if store is not None:
+        event = Event.from_audit(
+            audit,
+            call_id=attempt.call_id,
+            tool_id=attempt.tool_id,
+            caller_id=attempt.call.caller,
+            details=attempt.details,
+        )
         try:
-            store.append_event(
-                Event.from_audit(
-                    audit,
-                    call_id=attempt.call_id,
-                    tool_id=attempt.tool_id,
-                    caller_id=attempt.call.caller,
-                    details=attempt.details,
-                )
-            )
+            deciding = attempt.core.limiting_store
+            if attempt.limits is None or deciding is None:
+                store.append_event(event)
+            else:
+                deciding.append_event_within(event, attempt.limits)
+                attempt.limits = None  # decided
+        except RateLimitedError as exc:  # the event is stored; stage 6 tells of it
+            attempt.over_limit = exc
         except Exception as exc:  # whatever the store raises: no record, no run
             retryable = isinstance(exc, ToolrtError) and exc.retryable
             raise AuditUnavailableError(str(exc), retryable=retryable) from exc
@@ -286,6 +295,16 @@ def _warn(message: str, *args: object) -> None:
     import logging
 
     logging.getLogger("toolrt.gate").warning(message, *args)
+
+
+def _limits(attempt: Attempt, allow: Allow, verb: str) -> CallLimits | None:
+    """Return what limits the call; None where nothing does, or stage 5 will refuse."""
+    tool, caller = attempt.tool, attempt.call.caller
+    if tool is None or tool.required.difference(attempt.granted.granted):
+        return None
+    windows = (*tool.windows(caller), *_obliged_windows(allow, verb, caller))
+    most = tool.definition.max_concurrent
+    return CallLimits(tool.tool_id, most, windows) if most or windows else None
 
 
 def _obliged_windows(allow: Allow, verb: str, caller: str | None) -> tuple[Window, ...]:
@@ -315,12 +334,12 @@ def _require_capabilities(attempt: Attempt, tool: Tool) -> None:
         )
 
 
-def _count_in(attempt: Attempt, tool: Tool) -> None:
+def _require_room(attempt: Attempt, tool: Tool) -> None:
     """6: concurrency and rate, without waiting."""
-    windows = (*tool.windows(attempt.call.caller), *attempt.windows)
-    most = tool.definition.max_concurrent
-    if most or windows:
-        attempt.core.limiter.admit(tool.tool_id, most, windows, attempt.started_ns)
+    if attempt.over_limit is not None:
+        raise attempt.over_limit
+    if attempt.limits is not None:
+        attempt.core.limiter.admit(attempt.limits, attempt.started_ns)
         attempt.counted = True
 
 

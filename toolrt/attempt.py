@@ -11,9 +11,10 @@ from toolrt.call import Core, Tool, ToolCall
 from toolrt.capability import NO_CAPABILITIES, CapabilitySet
 from toolrt.context import CallContext
 from toolrt.cursor import CursorState
+from toolrt.errors import RateLimitedError
 from toolrt.event import CallDetails
 from toolrt.gate import Decision
-from toolrt.limits import Window
+from toolrt.limits import CallLimits
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.secrets import SecretBundle
 
@@ -39,8 +40,10 @@ class Attempt(msgspec.Struct, kw_only=True):
     granted: CapabilitySet = NO_CAPABILITIES
     details: CallDetails | None = None
     decision: Decision | None = None
-    windows: tuple[Window, ...] = ()
-    #: True while the call counts as in flight.
+    limits: CallLimits | None = None
+    #: Set by a store that decides on limits; stage 6 raises it.
+    over_limit: RateLimitedError | None = None
+    #: True while the call counts as in flight in this process.
     counted: bool = False
     #: Of a paginating tool: the page that goes on, and what its cursors are bound to.
     cursor: CursorState | None = None

@@ -16,7 +16,7 @@ from toolrt.cursor import CursorIssuer
 from toolrt.errors import PackDefinitionError, ToolNotFoundError, ToolrtError
 from toolrt.event import Event, EventStore
 from toolrt.gate import Decision, Gate
-from toolrt.limits import Limiter, Window, per_minute
+from toolrt.limits import Limiter, LimitingStore, Window, per_minute
 from toolrt.metrics import Meter
 from toolrt.middleware import Middleware
 from toolrt.namespace import ActorRef, Namespace
@@ -166,6 +166,8 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     cursors: CursorIssuer
     middlewares: tuple[Middleware, ...]
     policy: str | None
+    #: The store, if it decides on limits over all processes that share it.
+    limiting_store: LimitingStore | None = None
     #: Whether an interval timer enforces the deadlines of sync handlers.
     has_alarm: bool = False
 

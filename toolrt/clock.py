@@ -11,10 +11,18 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_DECODED: Final = {char: value for value, char in enumerate(_CROCKFORD)}
+# From Crockford's digits to those of int(text, 32), all else to what is no digit: a
+# tenth of the time of a loop.
+_TO_BASE_32: Final = "".join(
+    "0123456789abcdefghijklmnopqrstuv"[_CROCKFORD.index(char)]
+    if char in _CROCKFORD
+    else "!"
+    for char in map(chr, range(128))
+)
 _PAIRS: Final = tuple(a + b for a in _CROCKFORD for b in _CROCKFORD)
 ULID_LENGTH: Final = 26
 _ULID_BITS: Final = 128
@@ -45,8 +53,13 @@ class SystemClock:
 def rfc3339(at_us: int) -> str:
     """Return *at_us* (Unix microseconds) as RFC 3339 text, UTC, ``+00:00``."""
     whole, micros = divmod(at_us, 1_000_000)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{micros:06d}+00:00"
+    return f"{_to_the_second(whole)}.{micros:06d}+00:00"
+
+
+# Events of one second come together: 0.3 us where strftime takes 3.
+@lru_cache(maxsize=64)
+def _to_the_second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_rfc3339(text: str) -> int:
@@ -86,12 +99,10 @@ def ulid_text(number: int) -> str:
 
 def ulid_number(text: str) -> int | None:
     """Return the 128 bits of *text*, or None if it is no canonical ULID."""
-    if len(text) != ULID_LENGTH:
+    if len(text) != ULID_LENGTH or not text.isascii():
         return None
-    number = 0
-    for char in text:
-        value = _DECODED.get(char)
-        if value is None:
-            return None
-        number = number << 5 | value
+    try:
+        number = int(text.translate(_TO_BASE_32), 32)
+    except ValueError:
+        return None
     return number if number < 1 << _ULID_BITS else None

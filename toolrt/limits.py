@@ -1,19 +1,23 @@
 """
-Limits of one process: calls in flight, calls in a window of time.
+Limits: calls in flight, calls in a window of time.
 
-Nothing here waits: a call that does not fit is refused with the time to retry.
+Nothing here waits: a call that does not fit is refused with the time to retry. `Limiter`
+counts in one process; a store that is a `LimitingStore` decides over all processes that
+share it, in the transaction that writes the gate event.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import msgspec
 
 from toolrt.errors import RateLimitedError
+
+if TYPE_CHECKING:
+    from toolrt.event import Event
 
 _MINUTE_NS: Final = 60_000_000_000
 
@@ -26,6 +30,35 @@ class Window(msgspec.Struct, frozen=True):
     span_ns: int
     #: What the caller is told it ran into.
     name: str
+
+
+class CallLimits(msgspec.Struct, frozen=True):
+    """
+    What limits one call: its tool's ``max_concurrent``, 0 for none, and its windows.
+
+    Every one of them must have room.
+    """
+
+    tool_id: str
+    max_concurrent: int
+    windows: tuple[Window, ...] = ()
+
+
+@runtime_checkable
+class LimitingStore(Protocol):
+    """An EventStore that also decides on limits, over all processes that share it."""
+
+    def append_event_within(self, event: Event, limits: CallLimits) -> Event:
+        """
+        Store the gate event *event* durably and count its call in.
+
+        The call is in flight until its call event is stored, or its process is gone.
+
+        Raises:
+            RateLimitedError: The event is stored, and the call does not fit: it counts
+                nowhere.
+            ToolrtError: Nothing was stored or counted.
+        """
 
 
 def per_minute(tool_id: str, caller: str | None, count: int) -> Window:
@@ -42,23 +75,19 @@ class Limiter:
         self._in_flight: dict[str, int] = {}
         self._admitted: dict[tuple[str, ...], deque[int]] = {}
 
-    def admit(
-        self, tool_id: str, max_concurrent: int, windows: Sequence[Window], now_ns: int
-    ) -> None:
+    def admit(self, limits: CallLimits, now_ns: int) -> None:
         """
         Count a call in, or refuse it and count nothing.
 
         Args:
-            max_concurrent: Most calls of *tool_id* in flight; 0 is no limit.
-
-            windows: Every one must have room.
-
             now_ns: A monotonic clock, in nanoseconds.
 
         Raises:
             RateLimitedError: ``retry_after_ms`` is None where only the end of another
                 call makes room.
         """
+        tool_id, max_concurrent = limits.tool_id, limits.max_concurrent
+        windows = limits.windows
         with self._lock:
             flying = self._in_flight.get(tool_id, 0)
             if max_concurrent and flying >= max_concurrent:
@@ -72,7 +101,7 @@ class Limiter:
                 self._in_flight[tool_id] = flying + 1
 
     def release(self, tool_id: str, max_concurrent: int) -> None:
-        """Count a call out that `admit` counted in with the same arguments."""
+        """Count a call out that `admit` counted in."""
         if max_concurrent:
             with self._lock:
                 self._in_flight[tool_id] -= 1

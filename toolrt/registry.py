@@ -29,7 +29,7 @@ from toolrt.cursor import KEY_BYTES, CursorIssuer
 from toolrt.errors import SchemaPlanError
 from toolrt.event import EventStore
 from toolrt.gate import AllowAllGate, Gate
-from toolrt.limits import Limiter
+from toolrt.limits import Limiter, LimitingStore
 from toolrt.metrics import Meter, ToolMetrics
 from toolrt.middleware import Middleware
 from toolrt.namespace import DEFAULT_NAMESPACE, ActorRef, Namespace
@@ -210,9 +210,15 @@ class RegistryBuilder:
             cursors=self._cursors or CursorIssuer(os.urandom(KEY_BYTES)),
             middlewares=tuple(self._middlewares),
             policy=self._policy,
+            limiting_store=_limiting(self._store) if self._store_calls else None,
             has_alarm=self._has_alarm,
         )
         return Registry(packs, core)
+
+
+def _limiting(store: object) -> LimitingStore | None:
+    """Return *store* if it decides on limits, which takes that it sees calls end."""
+    return store if isinstance(store, LimitingStore) else None
 
 
 class Registry:

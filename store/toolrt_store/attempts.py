@@ -16,9 +16,18 @@ from typing import Any, Final, Literal
 import msgspec
 
 from toolrt.errors import InvalidInputError
+from toolrt_store import blocks
 from toolrt_store.call_id import decode_id, encode_id, text_after, ulid_range
 from toolrt_store.dictionary import Dictionary
-from toolrt_store.query import Condition, all_of, any_of
+from toolrt_store.query import (
+    Condition,
+    Named,
+    Span,
+    all_of,
+    any_of,
+    contexts,
+    sets_with,
+)
 from toolrt_store.rows import (
     CALL,
     DENIED,
@@ -128,32 +137,29 @@ _DECISIONS: Final[Mapping[int, Decision]] = {
     ERROR: "gate_unavailable",
 }
 
-#: One row an attempt: ``e`` is its gate event, else its call event; ``c`` is the call
-#: event beside a gate event.
+#: One row an attempt: ``e`` is its gate event, else its call event; ``c`` is the end of
+#: a gate event. A call event that came before its gate event does not refer to it.
 FROM_ATTEMPTS: Final = f"""
 FROM events AS e
-LEFT JOIN events AS c ON c.call_id = e.call_id AND c.kind = {CALL} AND e.kind = {GATE}
-WHERE (e.kind = {GATE} OR e.kind = {CALL} AND NOT EXISTS (
+LEFT JOIN events AS c ON e.kind = {GATE} AND c.seq = coalesce(
+  (SELECT seq FROM events WHERE gate = e.seq),
+  (SELECT seq FROM events WHERE call_id = e.call_id AND kind = {CALL}))
+WHERE (e.kind = {GATE} OR e.kind = {CALL} AND e.gate IS NULL AND NOT EXISTS (
   SELECT 1 FROM events AS g WHERE g.call_id = e.call_id AND g.kind = {GATE}))
 """
 GRANT_SET: Final = "coalesce(e.grant_set, c.grant_set)"
-_PACK: Final = "coalesce(e.pack, c.pack)"
-_EFFECT: Final = "coalesce(e.effect, c.effect)"
 _CODE: Final = "coalesce(c.code, e.code)"
 _DURATION: Final = f"CASE e.kind WHEN {CALL} THEN e.duration_ms ELSE c.duration_ms END"
 _IS_DRY: Final = f"(coalesce(c.flags, e.flags) & {DRY_RUN}) > 0"
 _DECISION: Final = f"CASE e.kind WHEN {GATE} THEN e.outcome END"
-#: The fields that are numbers of names, as SQL.
-NAME_FIELDS: Final[Mapping[str, str]] = {
-    "actor": "e.actor",
-    "caller": "e.caller",
-    "code": _CODE,
-    "effect": _EFFECT,
-    "namespace": "e.namespace",
-    "pack": _PACK,
-    "tool": "e.tool",
-    "verb": "e.verb",
+#: The fields that are columns of an event, or of its context, with the role of the
+#: column in the index of blocks.
+_EVENT_FIELDS: Final[Mapping[str, tuple[str, int | None]]] = {
+    "actor": ("e.actor", blocks.ACTOR),
+    "caller": ("e.caller", blocks.CALLER),
+    "code": (_CODE, None),
 }
+_CONTEXT_FIELDS: Final = ("effect", "namespace", "pack", "tool", "verb")
 
 
 def outcome_sql(live: LiveProcesses) -> str:
@@ -171,27 +177,29 @@ def outcome_sql(live: LiveProcesses) -> str:
 def select_attempts(live: LiveProcesses) -> str:
     """Return the SELECT whose rows `read_attempt` takes, up to its WHERE."""
     return (
-        "SELECT e.call_id, e.at_us, e.caller, e.actor, e.tool, e.verb, e.namespace,"
-        f" {_PACK}, {_EFFECT}, {_DECISION}, {outcome_sql(live)}, {_CODE}, {_DURATION},"
+        "SELECT e.call_id, e.at_us, e.caller, e.actor, e.context, c.context,"
+        f" {_DECISION}, {outcome_sql(live)}, {_CODE}, {_DURATION},"
         f" {_IS_DRY}, e.seq, max(e.seq, coalesce(c.seq, 0)) {FROM_ATTEMPTS}"
     )
 
 
 def read_attempt(row: Sequence[Any], dictionary: Dictionary) -> Attempt:
     """Return the attempt of a row of `select_attempts`."""
-    (call_id, at_us, caller, actor, tool, verb, namespace, pack, effect) = row[:9]
-    decision, outcome, code, duration_ms, is_dry, seq, last_seq = row[9:]
+    call_id, at_us, caller, actor, context_number, end_context, decision = row[:7]
+    outcome, code, duration_ms, is_dry, seq, last_seq = row[7:]
     name, text = dictionary.texts, dictionary.text_of
+    context = dictionary.context_values[context_number]
+    end = dictionary.context_values[end_context] if end_context else context
     return Attempt(
         call_id=decode_id(call_id),
         at_us=at_us,
         caller=text(caller),
         actor=name[actor],
-        tool=name[tool],
-        verb=name[verb],
-        namespace=name[namespace],
-        pack=text(pack),
-        effect=text(effect),
+        tool=context.tool,
+        verb=context.verb,
+        namespace=context.namespace,
+        pack=context.pack or end.pack,
+        effect=context.effect or end.effect,
         decision=_DECISIONS.get(decision),
         outcome=name[outcome],
         code=text(code),
@@ -257,19 +265,55 @@ def _term(term: Term, live: LiveProcesses) -> Condition:
 
 
 def _named(term: Term, live: LiveProcesses) -> Condition:
-    names = Condition(
+    names = _names(term)
+    if term.field == "capability":
+        return _is_in(GRANT_SET, sets_with(names))
+    if term.field == "outcome":
+        return _is_in(outcome_sql(live), names)
+    if term.field in _EVENT_FIELDS:
+        return _is_in(_EVENT_FIELDS[term.field][0], names)
+    found = contexts(_in_context(term.field, names))
+    if term.field in ("pack", "effect"):  # a gate event without details has none
+        end = _is_in("coalesce(c.context, e.context)", found)
+        return any_of([_is_in("e.context", found), end])
+    return _is_in("e.context", found)
+
+
+def _names(term: Term) -> Condition:
+    return Condition(
         f"SELECT id FROM names WHERE {' OR '.join(map(_match, term.values))}",
         tuple(map(_pattern, term.values)),
     )
-    if term.field == "capability":
-        sets = f"SELECT grant_set FROM grants WHERE capability IN ({names.sql})"
-        return Condition(f"{GRANT_SET} IN ({sets})", names.values)
-    if term.field == "outcome":
-        return Condition(f"{outcome_sql(live)} IN ({names.sql})", names.values)
-    found = Condition(f"{NAME_FIELDS[term.field]} IN ({names.sql})", names.values)
-    if term.field == "tool":
-        return any_of([found, Condition(f"e.verb IN ({names.sql})", names.values)])
-    return found
+
+
+def _is_in(expression: str, found: Condition) -> Condition:
+    return Condition(f"{expression} IN ({found.sql})", found.values)
+
+
+def _in_context(field: str, names: Condition) -> Condition:
+    if field == "tool":
+        return any_of([_is_in("tool", names), _is_in("verb", names)])
+    return _is_in(field, names)
+
+
+def named(filter: AttemptFilter) -> tuple[Named, ...]:
+    """Return the names that the first event of every such attempt has."""
+    found = []
+    for term in filter.terms:
+        if term.negated or term.op != "=":
+            continue
+        role = _EVENT_FIELDS.get(term.field, ("", None))[1]
+        if role is not None:
+            found.append(Named(role, _names(term)))
+        elif term.field in ("namespace", "tool", "verb"):
+            names = contexts(_in_context(term.field, _names(term)))
+            found.append(Named(blocks.CONTEXT, names))
+    return tuple(found)
+
+
+def span(filter: AttemptFilter) -> Span:
+    """Return where the first event of every such attempt is."""
+    return Span(after_us=filter.after_us, before_us=filter.before_us)
 
 
 def _decision(values: tuple[str, ...]) -> Condition:
@@ -323,6 +367,17 @@ def values_sql(field: str, live: LiveProcesses) -> str:
         return f"""SELECT g.capability, count(DISTINCT a.seq)
 FROM (SELECT e.seq, {GRANT_SET} AS grant_set {FROM_ATTEMPTS}) AS a
 JOIN grants AS g ON g.grant_set = a.grant_set GROUP BY g.capability"""
-    value = outcome_sql(live) if field == "outcome" else NAME_FIELDS[field]
+    if field in _CONTEXT_FIELDS:
+        return f"""SELECT contexts.{field}, sum(attempts) FROM (
+  SELECT e.context AS context, count(*) AS attempts {FROM_ATTEMPTS} GROUP BY e.context)
+JOIN contexts ON contexts.id = context
+WHERE contexts.{field} IS NOT NULL GROUP BY contexts.{field}"""
+    value = outcome_sql(live) if field == "outcome" else _EVENT_FIELDS[field][0]
     return f"""SELECT value, count(*) FROM (SELECT {value} AS value {FROM_ATTEMPTS})
 WHERE value IS NOT NULL GROUP BY value"""
+
+
+def changed_since(seq: int) -> Condition:
+    """Return the condition that an attempt has an event above *seq*."""
+    ended = "SELECT gate FROM events WHERE seq > ? AND gate IS NOT NULL"
+    return Condition(f"(e.seq > ? OR e.seq IN ({ended}))", (seq, seq))

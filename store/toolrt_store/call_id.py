@@ -6,6 +6,7 @@ A prefix of an id is a range of either form.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from toolrt.clock import ULID_LENGTH, ulid_number, ulid_text
@@ -16,6 +17,8 @@ _LAST: Final = "\U0010ffff"
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
+# Asked several times for each of the two events of a call.
+@lru_cache(maxsize=8_192)
 def encode_id(text: str) -> StoredId:
     """Return the form in which the id *text* is kept."""
     number = ulid_number(text)

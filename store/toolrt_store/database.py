@@ -26,6 +26,8 @@ _COMMON: Final = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA mmap_size = 0",
     "PRAGMA temp_store = MEMORY",
+    # The log shrinks again after a long reader let it grow.
+    "PRAGMA journal_size_limit = 67108864",
 )
 _URI_SAFE: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~"
@@ -75,8 +77,16 @@ def lock_for(path: str) -> WriteLock:
     files.prepare_directory(path)
     if files.is_there(path) and not os.path.lexists(lock_path(path)):
         # No writer was ever here. Leave no lock file beside what is not ours.
-        open_reader(path).close()
+        _require_store(path)
     return WriteLock(path)
+
+
+def _require_store(path: str) -> None:
+    try:
+        with closing(_connect(path, "ro")) as connection:
+            check_schema(connection, path)
+    except sqlite.Error as error:
+        raise errors.from_sqlite(path, error, waited_s=BUSY_TIMEOUT_S) from error
 
 
 def _create(path: str, now_us: int) -> None:
@@ -100,7 +110,6 @@ def _checked(path: str, durability: Durability, now_us: int) -> sqlite.Connectio
             _upgrade(connection, path, now_us)
         _set_wal(connection, path)
         connection.execute(f"PRAGMA synchronous = {durability}")
-        connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
         raise

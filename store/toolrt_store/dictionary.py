@@ -1,5 +1,5 @@
 """
-What events refer to by number: names, processes and sets of grants, each stored once.
+What events refer to by number: names, contexts, processes, each stored once.
 
 Rows of these tables never change, so what was read stays true and is remembered. What a
 transaction makes is remembered only once it has committed: `settle` says that it has,
@@ -8,8 +8,11 @@ transaction makes is remembered only once it has committed: `settle` says that i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
 
 from toolrt_store import sqlite
 from toolrt_store.call_id import decode_id, encode_id
@@ -20,6 +23,29 @@ V = TypeVar("V")
 #: So many entries are remembered until all are read again: a service sees new callers
 #: for ever.
 _MOST_REMEMBERED: Final = 50_000
+#: Longer names and free texts are cut; their length and digest are kept.
+MAX_TEXT: Final = 2_000
+
+
+class Context(NamedTuple):
+    """What all calls of one tool under one policy share."""
+
+    namespace: str
+    verb: str
+    tool: str
+    pack: str | None = None
+    effect: str | None = None
+    policy: str | None = None
+    gate_impl: str | None = None
+    tier: str | None = None
+    schema_version: int | None = None
+
+
+_CONTEXT_COLUMNS: Final = ", ".join(Context._fields)
+_INSERT_CONTEXT: Final = (
+    f"INSERT INTO contexts (content, {_CONTEXT_COLUMNS})"  # noqa: S608 - of constants
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class Memo(dict[K, V]):
@@ -63,10 +89,11 @@ class Rows:
 
 class Dictionary:
     """
-    The names and processes of one connection. Used under the store's mutex only.
+    The names, contexts and processes of one connection. Used under the store's mutex.
 
-    ``names`` and ``processes`` give the number of a text and make a row if there is
-    none; ``texts`` and ``process_texts`` give the text of a number.
+    ``names``, ``contexts`` and ``processes`` give the number of a value and make a row
+    if there is none; ``texts``, ``context_values`` and ``process_texts`` give the value
+    of a number, ``context_digests`` what the chain holds of a context.
     """
 
     def __init__(self, connection: sqlite.Connection) -> None:
@@ -74,6 +101,9 @@ class Dictionary:
         self.rows = Rows(connection)
         self.names: Memo[str, int] = Memo(self._name_number)
         self.texts: Memo[int, str] = Memo(self._name_text)
+        self.contexts: Memo[Context, int] = Memo(self._context_number)
+        self.context_values: Memo[int, Context] = Memo(self._context_value)
+        self.context_digests: Memo[int, bytes] = Memo(self._context_digest)
         self.processes: Memo[str, int] = Memo(self.process_number)
         self.process_texts: Memo[int, str] = Memo(self._process_text)
 
@@ -86,6 +116,9 @@ class Dictionary:
         if self.rows.pending:
             self.names.clear()
             self.texts.clear()
+            self.contexts.clear()
+            self.context_values.clear()
+            self.context_digests.clear()
             self.processes.clear()
             self.process_texts.clear()
             self.rows.pending = False
@@ -98,24 +131,60 @@ class Dictionary:
         """Return the text of *number*, None for None."""
         return None if number is None else self.texts[number]
 
-    def process_number(
-        self, process: str, pid: int | None = None, started_us: int | None = None
-    ) -> int:
-        """Return the number of *process*; a row that is made for it gets the rest."""
-        _require_no_nul(process)
+    def process_number(self, process: str) -> int:
+        """Return the number of a process that somebody else knows."""
         stored = encode_id(process)
         found = self.rows.find("SELECT id FROM processes WHERE process = ?", stored)
-        if found is not None:
-            return found
-        sql = "INSERT INTO processes (process, pid, started_us) VALUES (?, ?, ?)"
-        return self.rows.insert(sql, stored, pid, started_us)
+        return self.new_process(process) if found is None else found
+
+    def new_process(
+        self,
+        process: str,
+        *,
+        pid: int | None = None,
+        started_us: int | None = None,
+        first_seq: int = 0,
+    ) -> int:
+        """Make a row for *process*, whose events are above *first_seq*."""
+        _require_no_nul(process)
+        return self.rows.insert(
+            "INSERT INTO processes (process, pid, started_us, first_seq, swept)"
+            " VALUES (?, ?, ?, ?, 0)",
+            encode_id(process),
+            pid,
+            started_us,
+            first_seq,
+        )
 
     def _name_number(self, text: str) -> int:
         _require_no_nul(text)
-        found = self.rows.find("SELECT id FROM names WHERE text = ?", text)
-        if found is not None:
-            return found
-        return self.rows.insert("INSERT INTO names (text) VALUES (?)", text)
+        text = cut(text)
+        number = self.rows.find("SELECT id FROM names WHERE text = ?", text)
+        if number is None:
+            number = self.rows.insert("INSERT INTO names (text) VALUES (?)", text)
+        self.texts[number] = text
+        return number
+
+    def _context_number(self, context: Context) -> int:
+        numbers = [
+            self.number_of(one) if isinstance(one, str) else one for one in context
+        ]
+        digest = _digest([cut(one) if isinstance(one, str) else one for one in context])
+        sql = "SELECT id FROM contexts WHERE content = ?"
+        number = self.rows.find(sql, digest)
+        if number is None:
+            number = self.rows.insert(_INSERT_CONTEXT, digest, *numbers)
+        self.context_digests[number] = digest
+        return number
+
+    def _context_value(self, number: int) -> Context:
+        sql = f"SELECT {_CONTEXT_COLUMNS} FROM contexts WHERE id = ?"  # noqa: S608 - of constants
+        *names, version = self._connection.execute(sql, (number,)).fetchone()
+        return Context._make([*map(self.text_of, names), version])
+
+    def _context_digest(self, number: int) -> bytes:
+        # From the values and not from the column, which nobody vouches for.
+        return _digest(self.context_values[number])
 
     def _name_text(self, number: int) -> str:
         sql = "SELECT text FROM names WHERE id = ?"
@@ -125,6 +194,18 @@ class Dictionary:
     def _process_text(self, number: int) -> str:
         sql = "SELECT process FROM processes WHERE id = ?"
         return decode_id(self._connection.execute(sql, (number,)).fetchone()[0])
+
+
+def cut(text: str) -> str:
+    """Return *text*; of one that is too long the beginning, its length and digest."""
+    if len(text) <= MAX_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[:MAX_TEXT]}… [cut: {len(text)} characters, sha256 {digest}]"
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(value)).digest()
 
 
 def _require_no_nul(text: str) -> None:

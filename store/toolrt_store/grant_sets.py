@@ -57,8 +57,8 @@ class GrantSets:
     """
     The grant sets of one connection. Used under the store's mutex only.
 
-    ``numbers`` gives the number of a set and makes its rows if there are none;
-    ``sets`` gives the grants of a number.
+    ``numbers`` gives the number of a set and makes its rows if there are none; ``sets``
+    gives the grants of a number, ``digests`` what the chain holds of them.
     """
 
     def __init__(self, connection: sqlite.Connection, dictionary: Dictionary) -> None:
@@ -67,11 +67,13 @@ class GrantSets:
         self._rows = dictionary.rows
         self.numbers: Memo[Grants, int] = Memo(self._number)
         self.sets: Memo[int, Grants] = Memo(self._grants)
+        self.digests: Memo[int, bytes] = Memo(self._digest)
 
     def forget(self) -> None:
         """Forget what the transaction made: it was rolled back."""
         self.numbers.clear()
         self.sets.clear()
+        self.digests.clear()
 
     def source(self, kind: int, *columns: int | None) -> Source:
         """Return the source that SOURCE_COLUMNS describe."""
@@ -112,6 +114,10 @@ class GrantSets:
             ],
         )
         return number
+
+    def _digest(self, number: int) -> bytes:
+        # From the grants and not from the column, which nobody vouches for.
+        return _digest([(one.capability, one.source) for one in self.sets[number]])
 
     def _grants(self, number: int) -> Grants:
         rows = self._connection.execute(_SELECT_GRANTS, (number,)).fetchall()

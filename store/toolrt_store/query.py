@@ -1,5 +1,8 @@
 """
 From an EventFilter to SQL over ``events AS e``. Pure functions; no text enters the SQL.
+
+`where` says which events match; `named` and `Span` say where they can be, so that whole
+blocks are skipped unread.
 """
 
 # ruff: noqa: S608 - SQL is put together from constants; values are always bound
@@ -11,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from toolrt.event import EventFilter, PageRequest
+from toolrt.event import MAX_COUNT, EventFilter, PageRequest
+from toolrt_store import blocks
 from toolrt_store.call_id import encode_id
 from toolrt_store.rows import CALL, GATE, KIND_NUMBERS, SYSTEM
 
@@ -21,6 +25,22 @@ class Condition(msgspec.Struct, frozen=True):
 
     sql: str
     values: tuple[object, ...] = ()
+
+
+class Named(msgspec.Struct, frozen=True):
+    """That an event has one of some names in a role: ``names`` selects their numbers."""
+
+    role: int
+    names: Condition
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Where to look: above ``after_seq``, below ``before_seq``, between two times."""
+
+    after_seq: int = 0
+    before_seq: int = MAX_COUNT
+    after_us: int | None = None
+    before_us: int | None = None
 
 
 _NAMES: Final = "SELECT id FROM names WHERE text IN"
@@ -52,26 +72,10 @@ def _conditions(filter: EventFilter) -> Iterator[Condition]:
         # What is no kind is no event's.
         yield _in("e.kind", [KIND_NUMBERS.get(kind) for kind in filter.kinds])
     if filter.call_ids:
-        yield _in("e.call_id", [encode_id(one) for one in filter.call_ids])
-    for column, texts in (
-        ("verb", filter.verbs),
-        ("tool", filter.tools),
-        ("caller", filter.callers),
-        ("actor", filter.actors),
-        ("namespace", filter.namespaces),
-        ("outcome", filter.outcomes),
-    ):
-        if texts:
-            marks = _marks(texts)
-            yield Condition(f"e.{column} IN ({_NAMES} {marks})", texts)
-    if filter.capabilities:
-        marks = _marks(filter.capabilities)
-        sets = f"SELECT grant_set FROM grants WHERE capability IN ({_NAMES} {marks})"
-        yield Condition(f"e.grant_set IN ({sets})", filter.capabilities)
-    yield from _bounds(filter)
-
-
-def _bounds(filter: EventFilter) -> Iterator[Condition]:
+        yield call_ids(filter.call_ids)
+    for one in named(filter):
+        column = blocks.ROLES[one.role]
+        yield Condition(f"e.{column} IN ({one.names.sql})", one.names.values)
     if filter.after is not None:
         yield Condition("e.at_us > ?", (filter.after,))
     if filter.before is not None:
@@ -80,47 +84,122 @@ def _bounds(filter: EventFilter) -> Iterator[Condition]:
         yield Condition("e.duration_ms >= ?", (filter.min_duration_ms,))
 
 
-def paged(condition: Condition, page: PageRequest) -> tuple[Condition, str]:
-    """
-    Return *condition* within the bounds of *page*, and the order and limit.
-    """
-    bounds = [condition]
-    if page.after_seq is not None:
-        bounds.append(Condition("e.seq > ?", (page.after_seq,)))
-    if page.before_seq is not None:
-        bounds.append(Condition("e.seq < ?", (page.before_seq,)))
-    direction = "ASC" if page.after_seq is not None else "DESC"
-    return all_of(bounds), f"ORDER BY e.seq {direction} LIMIT ? OFFSET ?"
+def named(filter: EventFilter) -> tuple[Named, ...]:
+    """Return the names that *filter* asks for, role by role."""
+    found = []
+    context = [
+        Condition(f"{column} IN ({_NAMES} {_marks(texts)})", texts)
+        for column, texts in (
+            ("verb", filter.verbs),
+            ("tool", filter.tools),
+            ("namespace", filter.namespaces),
+        )
+        if texts
+    ]
+    if context:
+        found.append(Named(blocks.CONTEXT, contexts(all_of(context))))
+    for role, texts in (
+        (blocks.ACTOR, filter.actors),
+        (blocks.CALLER, filter.callers),
+        (blocks.OUTCOME, filter.outcomes),
+    ):
+        if texts:
+            names = Condition(f"{_NAMES} {_marks(texts)}", texts)
+            found.append(Named(role, names))
+    if filter.capabilities:
+        texts = filter.capabilities
+        names = Condition(f"{_NAMES} {_marks(texts)}", texts)
+        found.append(Named(blocks.GRANT_SET, sets_with(names)))
+    return tuple(found)
+
+
+def contexts(condition: Condition) -> Condition:
+    """Return the SELECT of the contexts for which *condition* holds."""
+    return Condition(f"SELECT id FROM contexts WHERE {condition.sql}", condition.values)
+
+
+def sets_with(capabilities: Condition) -> Condition:
+    """Return the SELECT of the grant sets that hold one of *capabilities*."""
+    sql = f"SELECT grant_set FROM grants WHERE capability IN ({capabilities.sql})"
+    return Condition(sql, capabilities.values)
+
+
+def span(filter: EventFilter, page: PageRequest | None = None) -> Span:
+    """Return where the events of *filter*, and of *page*, can be."""
+    after_seq = before_seq = None
+    if page is not None:
+        after_seq, before_seq = page.after_seq, page.before_seq
+    return Span(
+        0 if after_seq is None else after_seq,
+        MAX_COUNT if before_seq is None else before_seq,
+        filter.after,
+        filter.before,
+    )
+
+
+def is_counted(filter: EventFilter) -> bool:
+    """Return whether `named` says all that *filter* does."""
+    return not (
+        filter.ids
+        or filter.kinds
+        or filter.call_ids
+        or filter.after is not None
+        or filter.before is not None
+        or filter.min_duration_ms is not None
+    )
+
+
+def call_ids(texts: Iterable[str]) -> Condition:
+    """Return the condition that an event is of one of the calls *texts*."""
+    ids = tuple(encode_id(one) for one in texts)
+    own = f"SELECT seq FROM events WHERE call_id IN {_marks(ids)}"
+    ends = f"SELECT seq FROM events WHERE gate IN ({own})"
+    return Condition(f"e.seq IN ({own} UNION ALL {ends})", (*ids, *ids))
 
 
 def _ids(ids: Iterable[str]) -> Condition:
     """Return the condition that an event has one of *ids*, however many they are."""
+    own: list[object] = []
     calls: list[object] = []
     sequences: list[object] = []
     for one in ids:
         parsed = _parse_id(one)
-        if parsed is not None:
-            (sequences if parsed[1] == SYSTEM else calls).extend(parsed)
-    return any_of(
-        Condition(
-            f"({columns}) IN (VALUES {', '.join(['(?, ?)'] * (len(found) // 2))})",
-            tuple(found),
+        if parsed is None:
+            continue
+        if parsed[1] == SYSTEM:
+            sequences.append(parsed[0])
+        else:
+            own += parsed
+            if parsed[1] == CALL:
+                calls.append(parsed[0])
+    found = []
+    if own:
+        pairs = ", ".join(["(?, ?)"] * (len(own) // 2))
+        found.append(Condition(f"(e.call_id, e.kind) IN (VALUES {pairs})", tuple(own)))
+    if calls:
+        found.append(_ended_calls(calls))
+    if sequences:
+        marks = _marks(sequences)
+        found.append(
+            Condition(f"(e.seq IN {marks} AND e.kind = {SYSTEM})", tuple(sequences))
         )
-        for columns, found in (
-            ("e.call_id, e.kind", calls),
-            ("e.seq, e.kind", sequences),
-        )
-        if found
-    )
+    return any_of(found)
 
 
 def id_condition(event_id: str) -> Condition:
     """Return the condition that an event has that id; false for what is no id."""
-    parsed = _parse_id(event_id)
-    if parsed is None:
-        return Condition("FALSE")
-    column = "seq" if parsed[1] == SYSTEM else "call_id"
-    return Condition(f"(e.{column} = ? AND e.kind = ?)", parsed)
+    return _ids((event_id,))
+
+
+def _ended_calls(stored: Iterable[object]) -> Condition:
+    """Return the condition that an event is the call event of a gated call."""
+    ids = tuple(stored)
+    gates = f"SELECT seq FROM events WHERE call_id IN {_marks(ids)} AND kind = {GATE}"
+    return Condition(
+        f"(e.kind = {CALL} AND e.seq IN"
+        f" (SELECT seq FROM events WHERE gate IN ({gates})))",
+        ids,
+    )
 
 
 def _parse_id(event_id: str) -> tuple[object, int] | None:

@@ -1,25 +1,28 @@
 """
 The codec between an Event and the columns of its row.
 
-Every column is a fact of the event. What is left over, which for ordinary events is
-nothing, goes into ``extra`` as JSON: ``payload`` and ``absent`` (how the payload differs
-from what the columns say), ``missing`` (of ``capability_denied``), ``details`` (where
-they differ from the event) and ``substrate``.
+Every column is a fact of the event. What calls of one tool share is a *context*, stored
+once. A call event whose gate event is stored refers to it, and leaves the call id and
+what else they share to it. What is left over, which for ordinary events is nothing, goes
+into ``extra`` as JSON: ``payload`` and ``absent`` (how the payload differs from what the
+columns say), ``missing``, ``retry_after_ms``, ``cursor_page``, ``parent_call_id``,
+``details`` (where they differ from the event), ``substrate``, and ``cut`` in place of
+all of it where it is too large.
 """
-
-# ruff: noqa: S608 - SQL is put together from constants; values are always bound
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from toolrt.capability import CapabilitySet, Grant
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import decode_id, encode_id
-from toolrt_store.dictionary import Dictionary
+from toolrt_store.dictionary import Context, Dictionary, cut
 from toolrt_store.grant_sets import Grants, GrantSets
 from toolrt_store.payload import Facts, expected_payload, read_facts, stated_grants
 
@@ -33,99 +36,232 @@ KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 SUCCESS, DENIED, ERROR, RUNNING, INTERRUPTED, EXECUTION_FAILED = range(1, 7)
 UNKNOWN: Final = 11
 
-DRY_RUN, _SECRETS, _RETRYABLE, _DETAILS = (1 << bit for bit in range(4))
+DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
+    1 << bit for bit in range(7)
+)
+
+#: The fields of ``texts``.
+MESSAGE, REASON, LABELS = range(3)
+MAX_EXTRA_BYTES: Final = 64 * 1024
+_SALT_BYTES: Final = 16
+#: What stands for a text that was redacted.
+REDACTED: Final = "<redacted>"
 
 COLUMNS: Final = (
-    "seq, kind, at_us, call_id, namespace, verb, tool, actor, caller, outcome,"
-    " duration_ms, flags, grant_set, pack, effect, args_digest, policy, process,"
-    " parent_call_id, reason, gate_impl, tier, code, retry_after_ms, schema_version,"
-    " cursor_page, message, extra"
+    "seq, kind, at_us, gate, call_id, context, actor, caller, outcome, duration_ms,"
+    " flags, grant_set, process, args_digest, code, extra, chain"
 )
-INSERT: Final = f"INSERT INTO events ({COLUMNS}) VALUES ({', '.join('?' * 28)})"
+COLUMN_COUNT: Final = COLUMNS.count(",") + 1
+#: What `decode` takes, of ``events AS e LEFT JOIN events AS g ON g.seq = e.gate``.
+SELECTED: Final = (
+    ", ".join(f"e.{name}" for name in COLUMNS.split(", ")[:-1])
+    + ", g.call_id, g.process, g.args_digest, g.extra, g.flags"
+)
+FROM_EVENTS: Final = "FROM events AS e LEFT JOIN events AS g ON g.seq = e.gate"
+
+#: The places of some of COLUMNS.
+SEQ, KIND, AT_US, GATE_COLUMN = range(4)
+OUTCOME_COLUMN, FLAGS = 8, 10
+
+#: (field, salt, text) of each free text of an event.
+Texts: TypeAlias = tuple[tuple[int, bytes, str], ...]
 _NO_DETAILS: Final = CallDetails(namespace="", actor="")
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class Encoded(msgspec.Struct, frozen=True, gc=False):
+    """
+    An event ready to be stored.
+
+    ``columns`` are COLUMNS but for ``chain``; ``resolved`` is what the chain is over.
+    """
+
+    columns: tuple[Any, ...]
+    resolved: tuple[Any, ...]
+    texts: Texts = ()
+
+
+class OpenGate(msgspec.Struct, frozen=True, gc=False):
+    """The stored gate event of a call: where, and the details that it may share."""
+
+    seq: int
+    details: CallDetails | None
 
 
 def encode(
-    event: Event, seq: int, dictionary: Dictionary, sets: GrantSets
-) -> tuple[Any, ...]:
+    event: Event,
+    seq: int,
+    dictionary: Dictionary,
+    sets: GrantSets,
+    gate: OpenGate | None = None,
+    *,
+    is_placed: bool = False,
+) -> Encoded:
     """
-    Return the row of *event* at *seq*, in the order of COLUMNS.
+    Return *event* as it is stored at *seq*.
+
+    Args:
+        gate: Its gate event, for the end of an attempt.
+
+        is_placed: It takes one of the places that ``max_concurrent`` gives.
 
     Raises:
         ValueError: The event holds what cannot be kept.
     """
     if event.call_id is None and event.kind != "system":
         raise ValueError(f"a {event.kind} event needs a call id")
-    name, number = dictionary.names, dictionary.number_of
     details = event.details or _NO_DETAILS
     facts = read_facts(event)
     grants: Grants = (
         stated_grants(event.payload) if event.details is None else details.grants.grants
     )
-    return (
+    is_shared = (
+        gate is not None
+        and gate.details is not None
+        and shareable_details(event) == gate.details
+    )
+    texts = _texts(facts, _NO_DETAILS if is_shared else details)
+    flags = (
+        facts.dry_run * DRY_RUN
+        | facts.secrets_resolved * _SECRETS
+        | facts.retryable * _RETRYABLE
+        | (event.details is not None) * DETAILS
+        | is_shared * SHARED
+        | bool(texts) * TEXTS
+        | is_placed * PLACED
+    )
+    own = _NO_DETAILS if is_shared else details
+    context = Context(
+        event.namespace,
+        event.verb,
+        event.tool_id,
+        details.pack,
+        details.effect,
+        details.policy,
+        facts.gate_impl,
+        facts.tier,
+        facts.schema_version,
+    )
+    number, name = dictionary.number_of, dictionary.names
+    columns = (
         seq,
         KIND_NUMBERS[event.kind],
         event.created_at_us,
-        _optional_id(event.call_id),
-        name[event.namespace],
-        name[event.verb],
-        name[event.tool_id],
+        None if gate is None else gate.seq,
+        None if gate is not None or event.call_id is None else encode_id(event.call_id),
+        dictionary.contexts[context],
         name[event.actor],
         number(event.caller_id),
         name[event.outcome],
         event.duration_ms,
-        _flags(facts, has_details=event.details is not None),
+        flags,
         sets.numbers[grants] if grants else None,
-        number(details.pack),
-        number(details.effect),
-        details.args_digest,
-        number(details.policy),
-        None if details.process is None else dictionary.processes[details.process],
-        _optional_id(details.parent_call_id),
-        details.reason,
-        number(facts.gate_impl),
-        number(facts.tier),
+        None if own.process is None else dictionary.processes[own.process],
+        own.args_digest,
         number(facts.code),
-        facts.retry_after_ms,
-        facts.schema_version,
-        facts.cursor_page,
-        facts.message,
-        _extra(event, facts, grants),
+        _extra(event, facts, grants, is_shared=is_shared),
     )
+    digests = tuple((field, text_digest(salt, text)) for field, salt, text in texts)
+    return Encoded(columns, resolve(columns, digests, dictionary, sets), texts)
 
 
-def _optional_id(text: str | None) -> bytes | str | None:
-    return None if text is None else encode_id(text)
+def shareable_details(event: Event) -> CallDetails | None:
+    """Return the details of *event* if they say what the event itself says."""
+    details = event.details
+    if (
+        details is not None
+        and details.actor == event.actor
+        and details.namespace == event.namespace
+        and details.caller == event.caller_id
+    ):
+        return details
+    return None
 
 
-def _flags(facts: Facts, *, has_details: bool) -> int:
+def resolve(
+    columns: Sequence[Any],
+    texts: Sequence[tuple[int, bytes]],
+    dictionary: Dictionary,
+    sets: GrantSets,
+) -> tuple[Any, ...]:
+    """
+    Return what the chain is over: COLUMNS but for ``chain``, numbers resolved.
+
+    A name becomes its text, a context and a grant set the digest of what they hold, a
+    free text the digest of salt and text.
+    """
+    seq, kind, at_us, gate, call_id, context, actor, caller, outcome = columns[:9]
+    duration_ms, flags, grant_set, process, args_digest, code, extra = columns[9:16]
+    text = dictionary.texts
     return (
-        facts.dry_run * DRY_RUN
-        | facts.secrets_resolved * _SECRETS
-        | facts.retryable * _RETRYABLE
-        | has_details * _DETAILS
+        seq,
+        kind,
+        at_us,
+        gate,
+        call_id,
+        dictionary.context_digests[context],
+        text[actor],
+        None if caller is None else text[caller],
+        text[outcome],
+        duration_ms,
+        flags,
+        None if grant_set is None else sets.digests[grant_set],
+        None if process is None else dictionary.process_texts[process],
+        args_digest,
+        None if code is None else text[code],
+        extra,
+        texts,
     )
 
 
-def _extra(event: Event, facts: Facts, grants: Grants) -> str | None:
+def text_digest(salt: bytes, text: str) -> bytes:
+    """Return what the chain holds of a free text."""
+    return hashlib.sha256(salt + text.encode()).digest()
+
+
+def _texts(facts: Facts, details: CallDetails) -> Texts:
+    if facts.message is None and details.reason is None and not details.labels:
+        return ()
+    labels = _json(dict(details.labels)) if details.labels else None
+    found = ((MESSAGE, facts.message), (REASON, details.reason), (LABELS, labels))
+    return tuple(
+        (field, os.urandom(_SALT_BYTES), text if field == LABELS else cut(text))
+        for field, text in found
+        if text is not None
+    )
+
+
+def _extra(
+    event: Event, facts: Facts, grants: Grants, *, is_shared: bool
+) -> str | None:
     expected = expected_payload(event, facts, grants)
     found: dict[str, Any] = {}
     if event.payload != expected:
         found = _difference(event.payload, expected)
     if facts.missing:
         found["missing"] = list(facts.missing)
-    if event.details is not None:
+    if facts.retry_after_ms is not None:
+        found["retry_after_ms"] = facts.retry_after_ms
+    if facts.cursor_page is not None:
+        found["cursor_page"] = facts.cursor_page
+    if event.details is not None and not is_shared:
         differing = _differing_details(event, event.details)
         if differing:
             found["details"] = differing
     if event.substrate != "event":
         found["substrate"] = event.substrate
-    return _json(found) if found else None
+    if not found:
+        return None
+    text = _json(found)
+    if len(text) > MAX_EXTRA_BYTES:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return _json({"cut": {"characters": len(text), "sha256": digest}})
+    return text
 
 
 def _json(value: dict[str, Any]) -> str:
     try:
-        text = msgspec.json.encode(value).decode()
+        text = _ENCODE(value).decode()
     except (TypeError, RecursionError) as error:
         raise ValueError("an event holds what is no plain JSON") from error
     # Also catches what JSON would change without a word, such as NaN.
@@ -163,35 +299,58 @@ def _differing_details(event: Event, details: CallDetails) -> dict[str, Any]:
         differing["actor"] = details.actor
     if details.caller != event.caller_id:
         differing["caller"] = details.caller
-    if details.labels:
-        differing["labels"] = dict(details.labels)
+    if details.parent_call_id is not None:
+        differing["parent_call_id"] = details.parent_call_id
     return differing
 
 
-def decode(row: Sequence[Any], dictionary: Dictionary, sets: GrantSets) -> Event:
-    """Return the event of *row*, which holds COLUMNS."""
-    seq, kind, at_us, call_id, namespace, verb, tool, actor, caller, outcome = row[:10]
-    name = dictionary.texts
-    extra = {} if row[27] is None else msgspec.json.decode(row[27])
-    grants: Grants = () if row[12] is None else sets.sets[row[12]]
+def decode(
+    row: Sequence[Any],
+    texts: Mapping[int, str],
+    dictionary: Dictionary,
+    sets: GrantSets,
+) -> Event:
+    """
+    Return the event of *row*, which holds SELECTED.
+
+    Args:
+        texts: Its free texts by field, those of a shared gate event included.
+    """
+    seq, kind, at_us, _, call_id, context_number, actor, caller, outcome = row[:9]
+    duration_ms, flags, grant_set, _, _, _, extra_text, gate_call_id = row[9:17]
+    context = dictionary.context_values[context_number]
+    extra = {} if extra_text is None else msgspec.json.decode(extra_text)
+    grants: Grants = () if grant_set is None else sets.sets[grant_set]
     payload: dict[str, Any] = {}
     event = Event(
         kind=KINDS[kind],
-        namespace=name[namespace],
-        verb=name[verb],
-        tool_id=name[tool],
-        actor=name[actor],
-        outcome=name[outcome],
-        call_id=_optional_text(call_id),
+        namespace=context.namespace,
+        verb=context.verb,
+        tool_id=context.tool,
+        actor=dictionary.texts[actor],
+        outcome=dictionary.texts[outcome],
+        call_id=_optional_id(call_id if call_id is not None else gate_call_id),
         created_at_us=at_us,
         payload=payload,
         caller_id=dictionary.text_of(caller),
-        duration_ms=row[10],
+        duration_ms=duration_ms,
         substrate=extra.get("substrate", "event"),
-        details=_details(row, dictionary, grants, extra),
+        details=_details(row, dictionary, grants, extra, texts),
         seq=seq,
     )
-    facts = _facts(row, dictionary, extra)
+    facts = Facts(
+        gate_impl=context.gate_impl,
+        tier=context.tier,
+        code=dictionary.text_of(row[14]),
+        retryable=bool(flags & _RETRYABLE),
+        retry_after_ms=extra.get("retry_after_ms"),
+        schema_version=context.schema_version,
+        cursor_page=extra.get("cursor_page"),
+        dry_run=bool(flags & DRY_RUN),
+        secrets_resolved=bool(flags & _SECRETS),
+        message=texts.get(MESSAGE),
+        missing=tuple(extra.get("missing", ())),
+    )
     payload.update(expected_payload(event, facts, grants))
     payload.update(extra.get("payload", {}))
     for key in extra.get("absent", ()):
@@ -199,54 +358,40 @@ def decode(row: Sequence[Any], dictionary: Dictionary, sets: GrantSets) -> Event
     return event
 
 
-def _optional_text(stored: bytes | str | None) -> str | None:
+def _optional_id(stored: bytes | str | None) -> str | None:
     return None if stored is None else decode_id(stored)
 
 
 def _details(
-    row: Sequence[Any], dictionary: Dictionary, grants: Grants, extra: Mapping[str, Any]
+    row: Sequence[Any],
+    dictionary: Dictionary,
+    grants: Grants,
+    extra: Mapping[str, Any],
+    texts: Mapping[int, str],
 ) -> CallDetails | None:
-    if not row[11] & _DETAILS:
+    flags = row[10]
+    if not flags & DETAILS:
         return None
-    pack, effect, args_digest, policy, process, parent_call_id, reason = row[13:20]
-    text = dictionary.text_of
+    context = dictionary.context_values[row[5]]
+    process, args_digest = row[12:14]
+    if flags & SHARED:
+        process, args_digest, gate_extra = row[17:20]
+        extra = {} if gate_extra is None else msgspec.json.decode(gate_extra)
     fields: dict[str, Any] = {
-        "namespace": dictionary.texts[row[4]],
-        "actor": dictionary.texts[row[7]],
-        "caller": text(row[8]),
+        "namespace": context.namespace,
+        "actor": dictionary.texts[row[6]],
+        "caller": dictionary.text_of(row[7]),
     }
+    labels = texts.get(LABELS)
     return CallDetails(
         **(fields | extra.get("details", {})),
-        pack=text(pack),
-        effect=text(effect),
+        pack=context.pack,
+        effect=context.effect,
         args_digest=args_digest,
         # With details every grant has its source: see `encode`.
         grants=CapabilitySet(tuple(one for one in grants if isinstance(one, Grant))),
-        policy=text(policy),
+        policy=context.policy,
         process=None if process is None else dictionary.process_texts[process],
-        parent_call_id=_optional_text(parent_call_id),
-        reason=reason,
-    )
-
-
-def _facts(
-    row: Sequence[Any], dictionary: Dictionary, extra: Mapping[str, Any]
-) -> Facts:
-    flags = row[11]
-    gate_impl, tier, code, retry_after_ms, schema_version, cursor_page, message = row[
-        20:27
-    ]
-    text = dictionary.text_of
-    return Facts(
-        gate_impl=text(gate_impl),
-        tier=text(tier),
-        code=text(code),
-        retryable=bool(flags & _RETRYABLE),
-        retry_after_ms=retry_after_ms,
-        schema_version=schema_version,
-        cursor_page=cursor_page,
-        dry_run=bool(flags & DRY_RUN),
-        secrets_resolved=bool(flags & _SECRETS),
-        message=message,
-        missing=tuple(extra.get("missing", ())),
+        reason=texts.get(REASON),
+        labels={} if labels in (None, REDACTED) else msgspec.json.decode(labels),
     )

@@ -15,11 +15,12 @@ from toolrt_store import errors, sqlite
 
 #: "trts", in the database header of every toolrt store.
 APPLICATION_ID: Final = 0x74727473
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 #: SHA-256 of each released schema; see `schema_digest`.
 SCHEMA_DIGESTS: Final = {
     1: "0d8636077da4028a5dbdadda664f5d57718a15a1ce7c6c48ac0229337f09d444",
+    2: "0866f10faceeb8e360f0ad05062371657b2a5c8e74bc099ca5c69edc23910433",
 }
 
 # sqlite-utils owns the text of its own table and index; ANALYZE owns the statistics.
@@ -73,18 +74,35 @@ def _pragma(connection: sqlite.Connection, name: str) -> int:
 
 _EXPECTED_OBJECTS: Final = frozenset(
     {
-        ("table", "store"),
-        ("table", "names"),
-        ("table", "grant_sources"),
-        ("table", "grant_sets"),
-        ("table", "grants"),
-        ("table", "processes"),
-        ("table", "events"),
-        ("index", "grants_by_capability"),
+        *(
+            ("table", name)
+            for name in (
+                "admissions",
+                "block_names",
+                "blocks",
+                "checkpoints",
+                "contexts",
+                "events",
+                "grant_sets",
+                "grant_sources",
+                "grants",
+                "names",
+                "places",
+                "policies",
+                "processes",
+                "store",
+                "texts",
+                "uses",
+            )
+        ),
         ("index", "events_by_call"),
-        ("index", "events_by_caller"),
-        ("trigger", "events_refuse_update"),
+        ("index", "events_by_gate"),
+        ("index", "grants_by_capability"),
+        ("index", "processes_to_sweep"),
         ("trigger", "events_refuse_delete"),
+        ("trigger", "events_refuse_update"),
+        ("trigger", "texts_refuse_delete"),
+        ("trigger", "texts_refuse_update"),
         ("view", "event_log"),
     }
 )

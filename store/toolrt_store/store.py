@@ -5,8 +5,6 @@ One SQLite connection behind one mutex. Writers of all processes queue on one lo
 readers never do.
 """
 
-# ruff: noqa: S608 - no pathlib at start-up; SQL is put together from constants; values are always bound
-
 from __future__ import annotations
 
 import os
@@ -14,12 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from toolrt.clock import new_ulid
-from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
+from toolrt.event import (
+    MAX_COUNT,
+    BatchWriteSummary,
+    Event,
+    EventFilter,
+    Page,
+    PageRequest,
+)
+from toolrt.limits import CallLimits
 from toolrt_store import attempts, database, errors, query, rows, sqlite, usage
 from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
@@ -28,7 +34,9 @@ from toolrt_store.grant_sets import GrantSets
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.query import Condition
+from toolrt_store.ranges import Range, counted, ranges
 from toolrt_store.sink import StoreSink
+from toolrt_store.texts import read_texts
 from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
@@ -37,6 +45,7 @@ _CLOSE_TIMEOUT_S: Final = 2.0
 _FOLLOW_BATCH: Final = 500
 _MOST_PREFIX_MATCHES: Final = 20
 _ALL_EVENTS: Final = EventFilter()
+EVERYWHERE: Final = Range(0, MAX_COUNT)
 _FIRST_PAGE: Final = PageRequest()
 _ALL_ATTEMPTS: Final = AttemptFilter()
 #: The fields that `SqliteEventStore.values` lists.
@@ -137,10 +146,14 @@ class SqliteEventStore:
         self._writer = Writer(
             self.path,
             self._connection,
+            mutex=self._mutex,
             dictionary=self._dictionary,
             sets=self._sets,
             lock=lock,
             liveness=self._liveness,
+            process=self.process,
+            started_us=self._started_us,
+            before_commit=self._before_commit,
         )
 
     def __enter__(self) -> Self:
@@ -176,6 +189,16 @@ class SqliteEventStore:
         """
         return msgspec.structs.replace(event, seq=self._append((event,)))
 
+    def append_event_within(self, event: Event, limits: CallLimits) -> Event:
+        """
+        Store the gate event *event* and count its call in, over all processes.
+
+        Raises:
+            RateLimitedError: The event is stored, and the call is over a limit.
+            StoreError: Like `append_event`; nothing was stored or counted.
+        """
+        return msgspec.structs.replace(event, seq=self._append((event,), limits))
+
     def append_events(self, events: Sequence[Event]) -> BatchWriteSummary:
         """Store *events* in one commit, all or none. Raises like `append_event`."""
         if events:
@@ -185,7 +208,7 @@ class SqliteEventStore:
     def get_event(self, event_id: str) -> Event | None:
         """Return the event with that id, or None."""
         with self._reading():
-            found = self._events(query.id_condition(event_id), "LIMIT 1")
+            found = self._events(query.id_condition(event_id))
         return found[0] if found else None
 
     def query_events(
@@ -197,20 +220,15 @@ class SqliteEventStore:
         Raises:
             ValueError: *page* has an offset and a keyset bound.
         """
-        condition = query.where(filter)
-        bounded, order = query.paged(condition, page)
         with self._reading():
-            items = self._events(bounded, order, page.limit, page.offset)
-            total = self._count(f"FROM events AS e WHERE {condition.sql}", condition)
-        if page.after_seq is not None:
-            items.reverse()
+            items = self._page(filter, page)
+            total = self._count_events(filter)
         return Page(tuple(items), total)
 
     def count_events(self, filter: EventFilter = _ALL_EVENTS) -> int:
         """Return how many events match."""
-        condition = query.where(filter)
         with self._reading():
-            return self._count(f"FROM events AS e WHERE {condition.sql}", condition)
+            return self._count_events(filter)
 
     def follow(
         self,
@@ -253,22 +271,21 @@ class SqliteEventStore:
         Raises:
             InvalidInputError: The filter names no field, or a value does not fit it.
         """
-        direction = "ASC" if order == "oldest" else "DESC"
         with self._reading_attempts() as live:
             condition = attempts.where(filter, live)
             if after_seq is not None:
-                condition = query.all_of([_changed_since(after_seq), condition])
-            return self._attempts(
-                condition, live, f"ORDER BY e.seq {direction} LIMIT ?", limit
-            )
+                condition = query.all_of([attempts.changed_since(after_seq), condition])
+            where = self._where_attempts(filter)
+            if order == "oldest":
+                where.reverse()
+            return self._attempts(condition, live, where, limit, order)
 
     def count_attempts(self, filter: AttemptFilter = _ALL_ATTEMPTS) -> int:
         """Return how many attempts match. Raises like `query_attempts`."""
         with self._reading_attempts() as live:
             condition = attempts.where(filter, live)
-            return self._count(
-                f"{attempts.FROM_ATTEMPTS} AND {condition.sql}", condition
-            )
+            source = f"{attempts.FROM_ATTEMPTS} AND {condition.sql}"
+            return self._count(source, condition, self._where_attempts(filter))
 
     def get_attempt(self, call_id_or_prefix: str) -> list[Attempt]:
         """
@@ -276,14 +293,14 @@ class SqliteEventStore:
 
         At most 20, newest first.
         """
-        order = "ORDER BY e.seq DESC LIMIT ?"
         with self._reading_attempts() as live:
+            where = self._where_attempts(_ALL_ATTEMPTS)
             exact = attempts.id_exactly(call_id_or_prefix)
-            found = self._attempts(exact, live, order, 1)
+            found = self._attempts(exact, live, where, 1)
             if found:
                 return found
             prefix = attempts.id_prefix(call_id_or_prefix)
-            return self._attempts(prefix, live, order, _MOST_PREFIX_MATCHES)
+            return self._attempts(prefix, live, where, _MOST_PREFIX_MATCHES)
 
     def usage(self, caller: str, capability: str) -> Usage:
         """Return how calls of *caller* were granted *capability*, for each source."""
@@ -307,27 +324,25 @@ class SqliteEventStore:
 
     def knows_caller(self, caller: str) -> bool:
         """Return whether some event is of *caller*."""
-        condition = query.where(EventFilter(callers=(caller,)))
-        sql = f"SELECT EXISTS (SELECT 1 FROM events AS e WHERE {condition.sql})"
         with self._reading():
-            return bool(self._connection.execute(sql, condition.values).fetchone()[0])
+            return self._count_events(EventFilter(callers=(caller,))) > 0
 
     def coverage(self) -> Coverage:
         """Return how much the store holds and from when to when."""
         with self._reading():
             return usage.read_coverage(self._connection)
 
-    def _append(self, events: Sequence[Event]) -> int:
-        with self._mutex:
-            self._require_open()
-            if self._writer is None:
-                raise errors.StoreUnavailableError(self.path, "opened read-only")
-            return self._writer.append(
-                events,
-                process=self.process,
-                started_us=self._started_us,
-                lock_timeout_s=self._lock_timeout_s,
-            )
+    def _append(self, events: Sequence[Event], limits: CallLimits | None = None) -> int:
+        self._require_open()
+        if self._writer is None:
+            raise errors.StoreUnavailableError(self.path, "opened read-only")
+        return self._writer.append(
+            events, lock_timeout_s=self._lock_timeout_s, limits=limits
+        )
+
+    def _before_commit(self) -> None:
+        """Look once more, under the lock, whether what is written to is the store."""
+        self._require_open()
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -375,35 +390,103 @@ class SqliteEventStore:
             newest = self._connection.execute(sql).fetchone()[0]
         return LiveProcesses(self._liveness.live_slots(), newest)
 
-    def _events(self, condition: Condition, tail: str, *values: int) -> list[Event]:
-        sql = f"SELECT {rows.COLUMNS} FROM events AS e WHERE {condition.sql} {tail}"
-        found = self._connection.execute(sql, (*condition.values, *values)).fetchall()
-        return [rows.decode(row, self._dictionary, self._sets) for row in found]
+    def _events(
+        self,
+        condition: Condition,
+        where: Sequence[Range] = (EVERYWHERE,),
+        *,
+        direction: str = "DESC",
+        limit: int = MAX_COUNT,
+    ) -> list[Event]:
+        sql = (
+            f"SELECT {rows.SELECTED} {rows.FROM_EVENTS}"
+            f" WHERE e.seq BETWEEN ? AND ? AND {condition.sql}"
+            f" ORDER BY e.seq {direction} LIMIT ?"
+        )
+        found: list[Sequence[Any]] = []
+        for one in where:
+            values = (one.first, one.last, *condition.values, limit - len(found))
+            found += self._connection.execute(sql, values).fetchall()
+            if len(found) >= limit:
+                break
+        return self._decoded(found)
+
+    def _decoded(self, found: Sequence[Sequence[Any]]) -> list[Event]:
+        texts = read_texts(self._connection, found)
+        return [
+            rows.decode(row, texts.get(row[0], {}), self._dictionary, self._sets)
+            for row in found
+        ]
+
+    def _page(self, filter: EventFilter, page: PageRequest) -> list[Event]:
+        where = ranges(self._connection, query.named(filter), query.span(filter, page))
+        is_upward = page.after_seq is not None
+        if is_upward:
+            where.reverse()
+        items = self._events(
+            query.where(filter),
+            where,
+            direction="ASC" if is_upward else "DESC",
+            limit=min(page.offset + page.limit, MAX_COUNT),
+        )[page.offset :]
+        if is_upward:
+            items.reverse()
+        return items
+
+    def _count_events(self, filter: EventFilter) -> int:
+        named = query.named(filter)
+        condition = query.where(filter)
+        source = f"FROM events AS e WHERE {condition.sql}"
+        if query.is_counted(filter) and len(named) == 1:
+            number, rest = counted(self._connection, named[0])
+            return number + self._count(source, condition, [rest] if rest else [])
+        if filter == _ALL_EVENTS:
+            return usage.read_coverage(self._connection).events
+        where = ranges(self._connection, named, query.span(filter))
+        return self._count(source, condition, where)
 
     def _read_after(self, seq: int) -> list[Event]:
-        condition = Condition("e.seq > ?", (seq,))
         with self._reading():
-            return self._events(condition, "ORDER BY e.seq LIMIT ?", _FOLLOW_BATCH)
+            return self._events(
+                Condition("TRUE"),
+                [Range(seq + 1, MAX_COUNT)],
+                direction="ASC",
+                limit=_FOLLOW_BATCH,
+            )
+
+    def _where_attempts(self, filter: AttemptFilter) -> list[Range]:
+        return ranges(self._connection, attempts.named(filter), attempts.span(filter))
 
     def _attempts(
-        self, condition: Condition, live: LiveProcesses, tail: str, limit: int | None
+        self,
+        condition: Condition,
+        live: LiveProcesses,
+        where: Sequence[Range],
+        limit: int | None,
+        order: Order = "newest",
     ) -> list[Attempt]:
-        sql = f"{attempts.select_attempts(live)} AND {condition.sql} {tail}"
-        # SQLite takes a negative limit for none.
-        values = (*condition.values, -1 if limit is None else limit)
-        found = self._connection.execute(sql, values).fetchall()
+        direction = "ASC" if order == "oldest" else "DESC"
+        sql = (
+            f"{attempts.select_attempts(live)} AND e.seq BETWEEN ? AND ?"
+            f" AND {condition.sql} ORDER BY e.seq {direction} LIMIT ?"
+        )
+        most = MAX_COUNT if limit is None else limit
+        found: list[Sequence[Any]] = []
+        for one in where:
+            values = (one.first, one.last, *condition.values, most - len(found))
+            found += self._connection.execute(sql, values).fetchall()
+            if len(found) >= most:
+                break
         return [attempts.read_attempt(row, self._dictionary) for row in found]
 
-    def _count(self, source: str, condition: Condition) -> int:
-        sql = f"SELECT count(*) {source}"
-        count: int = self._connection.execute(sql, condition.values).fetchone()[0]
+    def _count(self, source: str, condition: Condition, where: Sequence[Range]) -> int:
+        sql = f"SELECT count(*) {source} AND e.seq BETWEEN ? AND ?"
+        count = 0
+        for one in where:
+            values = (*condition.values, one.first, one.last)
+            count += self._connection.execute(sql, values).fetchone()[0]
         return count
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:
     return errors.from_sqlite(path, error, waited_s=database.BUSY_TIMEOUT_S)
-
-
-def _changed_since(seq: int) -> Condition:
-    sql = "e.call_id IN (SELECT call_id FROM events WHERE seq > ?)"
-    return Condition(sql, (seq,))

@@ -11,8 +11,8 @@ import msgspec
 from toolrt.audit.call_event import StringAllowList, UcanChain
 from toolrt.capability import AllowRule, ChainLink
 from toolrt_store import sqlite
+from toolrt_store.blocks import BLOCK, IS_USE
 from toolrt_store.grant_sets import SOURCE_COLUMNS, GrantSets, Source
-from toolrt_store.rows import CALL, DRY_RUN, EXECUTION_FAILED, SUCCESS
 
 
 class SourceUsage(msgspec.Struct, frozen=True):
@@ -32,8 +32,9 @@ class Usage(msgspec.Struct, frozen=True):
     """
     How often a caller used a capability: calls, and the first and last of them.
 
-    Calls that were refused, and dry runs, used nothing. A call that several sources grant counts once here and in each of ``sources``, which
-    come in the order of first use. Times are Unix microseconds, None without a call.
+    Calls that were refused, and dry runs, used nothing. A call that several sources
+    grant counts once here and in each of ``sources``, which come in the order of first
+    use. Times are Unix microseconds, None without a call.
     """
 
     calls: int
@@ -54,18 +55,27 @@ class Coverage(msgspec.Struct, frozen=True):
     last_us: int | None
 
 
-_COUNTED: Final = "count(DISTINCT e.seq), min(e.at_us), max(e.at_us)"
+# What the full blocks hold is summed up; only the events of the last one are read.
 _USED: Final = f"""
-FROM events AS e
-JOIN grants AS g ON g.grant_set = e.grant_set
-JOIN grant_sources AS s ON s.id = g.source
-WHERE e.caller = (SELECT id FROM names WHERE text = ?) AND e.kind = {CALL}
-  AND g.capability = (SELECT id FROM names WHERE text = ?)
-  AND e.outcome IN ({SUCCESS}, {EXECUTION_FAILED}) AND NOT e.flags & {DRY_RUN}
+FROM (
+  SELECT grant_set, calls, first_us, last_us FROM uses WHERE caller = ?1
+  UNION ALL
+  SELECT grant_set, count(*), min(at_us), max(at_us) FROM events
+  WHERE seq > (SELECT max(seq) / {BLOCK} * {BLOCK} FROM events)
+    AND caller = ?1 AND {IS_USE} GROUP BY grant_set
+) AS u
 """
-_USAGE: Final = f"SELECT {_COUNTED} {_USED}"
+_CALLER: Final = "SELECT id FROM names WHERE text = ?"
+_USAGE: Final = f"""
+SELECT coalesce(sum(calls), 0), min(first_us), max(last_us) {_USED}
+WHERE u.grant_set IN (SELECT grant_set FROM grants WHERE capability = ?2)
+"""
 _USAGE_BY_SOURCE: Final = f"""
-SELECT {_COUNTED}, {SOURCE_COLUMNS} {_USED} GROUP BY s.id ORDER BY min(e.seq)
+SELECT sum(calls), min(first_us), max(last_us), {SOURCE_COLUMNS} {_USED}
+JOIN (SELECT DISTINCT grant_set, source FROM grants WHERE capability = ?2) AS g
+  ON g.grant_set = u.grant_set
+JOIN grant_sources AS s ON s.id = g.source
+GROUP BY s.id ORDER BY min(first_us), s.id
 """
 _COVERAGE: Final = """
 SELECT
@@ -79,7 +89,13 @@ def read_usage(
     connection: sqlite.Connection, sets: GrantSets, caller: str, capability: str
 ) -> Usage:
     """Return the use of a capability, as a whole and by source."""
-    named = (caller, capability)
+    named = tuple(
+        row[0] if row else None
+        for row in (
+            connection.execute(_CALLER, (text,)).fetchone()
+            for text in (caller, capability)
+        )
+    )
     found = []
     for row in connection.execute(_USAGE_BY_SOURCE, named).fetchall():
         calls, first_us, last_us, *columns = row

@@ -1,79 +1,125 @@
 """
 Appending: one transaction under the writing lock, all of it or none.
 
-The sequence is read inside the transaction, so it has no gaps; the process registers
-itself, and holds its byte of ``.live``, in the transaction of its first append.
+Threads share commits: whoever gets the store's mutex commits everything that waits, one
+fsync for all. The process registers itself, and holds its byte of ``.live``, in the
+transaction of its first append.
 """
-
-# ruff: noqa: S608 - SQL is put together from constants; values are always bound
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
+from toolrt.errors import RateLimitedError
 from toolrt.event import Event
-from toolrt_store import errors, rows, sqlite
+from toolrt.limits import CallLimits
+from toolrt_store import errors, sqlite
+from toolrt_store.append import Appender, SwallowedError, WentBackError
 from toolrt_store.database import BUSY_TIMEOUT_S
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
+from toolrt_store.places import Places
 from toolrt_store.query import id_condition
 
-_NEXT_SEQ: Final = "SELECT coalesce(max(seq), 0) + 1 FROM events"
-_IDENTITY_INDEX: Final = "events_by_call"
+_IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
+#: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
+#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html).
+_LOST_SYNC: Final = (1034, 1290)
+
+
+class _Request(msgspec.Struct, gc=True):
+    """Events that one thread waits to see committed, and what became of them."""
+
+    events: Sequence[Event]
+    limits: CallLimits | None = None
+    first_seq: int = 0
+    #: The events were stored, and the call is over a limit.
+    refusal: RateLimitedError | None = None
+    error: errors.StoreError | None = None
+    is_done: bool = False
 
 
 class Writer:
-    """The writing half of a store. Used under the store's mutex only."""
+    """The writing half of a store; `append` may be called from any thread."""
 
     def __init__(
         self,
         path: str,
         connection: sqlite.Connection,
         *,
+        mutex: threading.Lock,
         dictionary: Dictionary,
         sets: GrantSets,
         lock: WriteLock,
         liveness: Liveness,
+        process: str,
+        started_us: int,
+        before_commit: Callable[[], None],
     ) -> None:
         self._path = path
         self._connection = connection
+        self._mutex = mutex
         self._dictionary = dictionary
-        self._sets = sets
         self._lock = lock
         self._liveness = liveness
+        self._process = process
+        self._started_us = started_us
+        self._before_commit = before_commit
+        self._places = Places(connection, dictionary, liveness)
+        self._queue: list[_Request] = []
+        self._queue_lock = threading.Lock()
         self._slot: int | None = None
         self._pid = os.getpid()
+        self._problem: errors.StoreError | None = None
+        #: Committed with the next append: what is no event of its own.
+        self.postponed: list[Callable[[], None]] = []
+        self.appender = Appender(connection, dictionary, sets)
 
     def append(
         self,
         events: Sequence[Event],
         *,
-        process: str,
-        started_us: int,
         lock_timeout_s: float,
+        limits: CallLimits | None = None,
     ) -> int:
         """
         Store *events* durably and return the ``seq`` of the first.
 
+        Args:
+            limits: Of the call whose gate event is alone in *events*.
+
         Raises:
+            RateLimitedError: They are stored, and the call is over a limit.
             StoreError: They could not be stored; none was.
         """
+        request = _Request(events, limits)
+        with self._queue_lock:
+            self._queue.append(request)
+        try:
+            self._wait_for(request, lock_timeout_s)
+        finally:
+            self._withdraw(request)
+        if request.error is not None:
+            raise request.error
+        if request.refusal is not None:
+            raise request.refusal
+        return request.first_seq
+
+    def transact(self, lock_timeout_s: float, change: Callable[[], None]) -> None:
+        """
+        Make *change*, which may use the appender, in one transaction of its own.
+
+        The store's mutex must be held. Raises `StoreError`.
+        """
         with self._lock.hold(lock_timeout_s):
-            try:
-                return self._transact(events, process, started_us)
-            except sqlite.Error as error:
-                if _IDENTITY_INDEX in str(error):
-                    event_id = self._conflicting(events)
-                    raise errors.IdentityConflictError(self._path, event_id) from error
-                raise errors.from_sqlite(
-                    self._path, error, waited_s=BUSY_TIMEOUT_S
-                ) from error
-            except (ValueError, OverflowError) as error:
-                raise errors.UnstorableEventError(self._path, str(error)) from error
+            self._guarded([], lambda: self._run(change))
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
@@ -87,48 +133,155 @@ class Writer:
             self._lock.release()
         self._lock.close()
 
-    def _transact(self, events: Sequence[Event], process: str, started_us: int) -> int:
+    def _wait_for(self, request: _Request, timeout_s: float) -> None:
+        if not self._mutex.acquire(timeout=timeout_s):
+            if self._withdraw(request):
+                raise errors.StoreLockedError(self._path, timeout_s)
+            # Somebody is committing it this moment.
+            self._mutex.acquire()
+        try:
+            if not request.is_done:
+                with self._queue_lock:
+                    waiting, self._queue = self._queue, []
+                self._commit(waiting, timeout_s)
+        finally:
+            self._mutex.release()
+
+    def _withdraw(self, request: _Request) -> bool:
+        """Take *request* out of the queue, if nobody has yet."""
+        with self._queue_lock:
+            if request in self._queue:
+                self._queue.remove(request)
+                return True
+        return False
+
+    def _commit(self, requests: list[_Request], timeout_s: float) -> None:
+        try:
+            with self._lock.hold(timeout_s):
+                self._commit_held(requests)
+        except errors.StoreError as error:
+            for request in requests:
+                if not request.is_done:
+                    request.error, request.is_done = error, True
+        except BaseException:
+            # Interrupted: the others' events are still to be committed, by them.
+            with self._queue_lock:
+                self._queue[:0] = [one for one in requests if not one.is_done]
+            raise
+
+    def _commit_held(self, requests: list[_Request]) -> None:
+        if len(requests) > 1:
+            try:
+                self._store(requests)
+            except (errors.IdentityConflictError, errors.UnstorableEventError):
+                pass  # one of them is at fault: each on its own, so that none suffers
+            else:
+                return
+        for request in requests:
+            try:
+                self._store([request])
+            except (errors.IdentityConflictError, errors.UnstorableEventError) as error:
+                request.error, request.is_done = error, True
+
+    def _store(self, requests: list[_Request]) -> None:
+        events = [event for request in requests for event in request.events]
+        self._guarded(events, lambda: self._run(lambda: self._insert(requests, events)))
+        for request in requests:
+            request.is_done = True
+
+    def _insert(self, requests: list[_Request], events: list[Event]) -> None:
+        seq = self.appender.head.seq + 1
+        placed: set[str | None] = set()
+        for request in requests:
+            request.first_seq = seq
+            request.refusal = None
+            if request.limits is not None:
+                event = request.events[0]
+                assert self._slot is not None
+                try:
+                    self._places.admit(request.limits, event, seq, self._slot)
+                except RateLimitedError as refusal:
+                    request.refusal = refusal
+                else:
+                    placed.add(event.call_id)
+            seq += len(request.events)
+        encoded = self.appender.append(events, placed)
+        self._places.leave(encoded)
+
+    def _guarded(self, events: Sequence[Event], work: Callable[[], None]) -> None:
+        """Do *work*; whatever goes wrong leaves as a StoreError."""
+        if self._problem is not None:
+            raise self._problem
+        try:
+            self._before_commit()
+            work()
+        except sqlite.Error as error:
+            raise self._translated(events, error) from error
+        except (ValueError, OverflowError) as error:
+            raise errors.UnstorableEventError(self._path, str(error)) from error
+        except SwallowedError as error:
+            raise errors.ForeignStoreError(
+                self._path, "it swallowed an event"
+            ) from error
+        except WentBackError as error:
+            self._problem = errors.ForeignStoreError(
+                self._path, "it was replaced by an older copy while it was open"
+            )
+            raise self._problem from error
+
+    def _translated(
+        self, events: Sequence[Event], error: sqlite.Error
+    ) -> errors.StoreError:
+        if any(name in str(error) for name in _IDENTITY_INDEXES):
+            return errors.IdentityConflictError(self._path, self._conflicting(events))
+        found = errors.from_sqlite(self._path, error, waited_s=BUSY_TIMEOUT_S)
+        if getattr(error, "sqlite_errorcode", 0) in _LOST_SYNC:
+            self._problem = errors.StoreUnavailableError(
+                self._path, f"a write did not reach the disk ({error}): open it again"
+            )
+            return self._problem
+        return found
+
+    def _run(self, change: Callable[[], None]) -> None:
         registered = self._slot is not None
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            head = self.appender.begin()
             if not registered:
-                self._register(process, started_us)
-            first = self._insert(events)
+                self._register(head.seq)
+            for one in self.postponed:
+                one()
+            change()
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back(unregister=not registered)
             raise
-        self._dictionary.settle()
-        return first
+        self.postponed.clear()
+        self.appender.settle()
 
-    def _insert(self, events: Sequence[Event]) -> int:
-        first: int = self._connection.execute(_NEXT_SEQ).fetchone()[0]
-        values = [
-            rows.encode(event, seq, self._dictionary, self._sets)
-            for seq, event in enumerate(events, first)
-        ]
-        cursor = self._connection.executemany(rows.INSERT, values)
-        # A trigger that swallows a row would raise nothing.
-        if cursor.rowcount != len(events):
-            raise errors.ForeignStoreError(self._path, "it swallowed an event")
-        return first
-
-    def _register(self, process: str, started_us: int) -> None:
-        slot = self._dictionary.process_number(process, self._pid, started_us)
+    def _register(self, head_seq: int) -> None:
+        slot = self._dictionary.new_process(
+            self._process,
+            pid=self._pid,
+            started_us=self._started_us,
+            first_seq=head_seq,
+        )
         # Before the commit: whoever sees the row finds the process alive.
         self._liveness.hold(slot)
-        self._dictionary.processes[process] = self._slot = slot
+        self._slot = slot
+        self._dictionary.processes[self._process] = slot
 
     def _roll_back(self, *, unregister: bool) -> None:
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         finally:
-            self._dictionary.forget()
-            self._sets.forget()
+            self.appender.forget()
             if unregister and self._slot is not None:
                 self._liveness.drop(self._slot)
                 self._slot = None
+            elif self._slot is not None:
+                self._dictionary.processes[self._process] = self._slot
 
     def _conflicting(self, events: Sequence[Event]) -> str:
         seen = set()
@@ -141,5 +294,5 @@ class Writer:
 
     def _is_stored(self, event: Event) -> bool:
         condition = id_condition(event.id)
-        sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"
+        sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"  # noqa: S608 - of constants
         return self._connection.execute(sql, condition.values).fetchone() is not None

@@ -3,7 +3,7 @@
 import pytest
 
 from toolrt import RateLimitedError
-from toolrt.limits import Limiter, Window, per_minute
+from toolrt.limits import CallLimits, Limiter, Window, per_minute
 
 SECOND = 1_000_000_000
 
@@ -11,12 +11,12 @@ SECOND = 1_000_000_000
 def test_calls_in_flight_are_counted_in_and_out() -> None:
     """The call that does not fit is refused; after a release it fits."""
     limiter = Limiter()
-    limiter.admit("t", 1, (), 0)
+    limiter.admit(CallLimits("t", 1), 0)
 
     with pytest.raises(RateLimitedError, match="1 at once") as caught:
-        limiter.admit("t", 1, (), 0)
+        limiter.admit(CallLimits("t", 1), 0)
     limiter.release("t", 1)
-    limiter.admit("t", 1, (), 0)
+    limiter.admit(CallLimits("t", 1), 0)
 
     assert caught.value.retry_after_ms is None
     assert caught.value.retryable
@@ -26,23 +26,23 @@ def test_a_window_tells_when_it_has_room_again() -> None:
     """The time to retry is when the oldest call leaves the window, rounded up."""
     limiter = Limiter()
     window = per_minute("t", "alice", 2)
-    limiter.admit("t", 0, [window], 0)
-    limiter.admit("t", 0, [window], 10 * SECOND)
+    limiter.admit(CallLimits("t", 0, (window,)), 0)
+    limiter.admit(CallLimits("t", 0, (window,)), 10 * SECOND)
 
     with pytest.raises(RateLimitedError) as caught:
-        limiter.admit("t", 0, [window], 20 * SECOND + 1)
+        limiter.admit(CallLimits("t", 0, (window,)), 20 * SECOND + 1)
 
     assert caught.value.retry_after_ms == 40_000
-    limiter.admit("t", 0, [window], 60 * SECOND)
+    limiter.admit(CallLimits("t", 0, (window,)), 60 * SECOND)
 
 
 def test_callers_have_windows_of_their_own() -> None:
     """One caller's calls do not use up another's."""
     limiter = Limiter()
 
-    limiter.admit("t", 0, [per_minute("t", "alice", 1)], 0)
-    limiter.admit("t", 0, [per_minute("t", "bob", 1)], 0)
-    limiter.admit("t", 0, [per_minute("t", None, 1)], 0)
+    limiter.admit(CallLimits("t", 0, (per_minute("t", "alice", 1),)), 0)
+    limiter.admit(CallLimits("t", 0, (per_minute("t", "bob", 1),)), 0)
+    limiter.admit(CallLimits("t", 0, (per_minute("t", None, 1),)), 0)
 
 
 def test_a_refused_call_is_not_counted() -> None:
@@ -50,9 +50,9 @@ def test_a_refused_call_is_not_counted() -> None:
     limiter = Limiter()
     full = Window(("full",), 1, SECOND, "full")
     free = Window(("free",), 1, SECOND, "free")
-    limiter.admit("t", 0, [full], 0)
+    limiter.admit(CallLimits("t", 0, (full,)), 0)
 
     with pytest.raises(RateLimitedError, match="full"):
-        limiter.admit("t", 5, [free, full], 0)
+        limiter.admit(CallLimits("t", 5, (free, full)), 0)
 
-    limiter.admit("t", 1, [free], 0)
+    limiter.admit(CallLimits("t", 1, (free,)), 0)

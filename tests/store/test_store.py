@@ -18,7 +18,6 @@ from toolrt.audit.call_event import (
     ExecutionFailed,
     InvalidArgs,
     Outcome,
-    RateLimited,
 )
 from toolrt.event import Event, EventFilter, EventStore, PageRequest
 from toolrt.gate import AuditObligation
@@ -153,7 +152,6 @@ def test_ordinary_events_need_no_json(store: SqliteEventStore, db_path: Path) ->
     outcomes: list[Outcome] = [
         ExecutionFailed("X", retryable=True),
         InvalidArgs("a"),
-        RateLimited(5),
     ]
     events = [
         gate_event(details=told),

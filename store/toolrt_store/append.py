@@ -1,0 +1,285 @@
+"""
+Putting events into the tables, inside a transaction that somebody else begins and ends.
+
+The sequence and the head of the chain are read inside it, so there are no gaps; what is
+remembered between transactions is checked against the head, and a head that went back is
+a store that was replaced.
+"""
+
+# ruff: noqa: S608 - SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import chain as concat
+from typing import Any, Final
+
+import msgspec
+
+from toolrt.event import Event
+from toolrt_store import sqlite
+from toolrt_store.blocks import BLOCK, full_up_to, index_block, read_block
+from toolrt_store.call_id import encode_id
+from toolrt_store.chain import genesis, link
+from toolrt_store.dictionary import Dictionary
+from toolrt_store.grant_sets import GrantSets
+from toolrt_store.rows import (
+    CALL,
+    COLUMN_COUNT,
+    COLUMNS,
+    GATE,
+    SEQ,
+    Encoded,
+    OpenGate,
+    encode,
+    shareable_details,
+)
+
+_HEAD: Final = "SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1"
+_CHAIN_OF: Final = "SELECT chain FROM events WHERE seq = ?"
+#: Blobs sort above all text: the newest ULID, if there is one.
+_NEWEST_ID: Final = """
+SELECT call_id FROM events WHERE call_id IS NOT NULL ORDER BY call_id DESC LIMIT 1
+"""
+_WITH_ID: Final = f"""
+SELECT kind, seq, EXISTS (SELECT 1 FROM events AS c WHERE c.gate = events.seq)
+FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
+"""
+_PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
+_ROW: Final = f"({', '.join('?' * COLUMN_COUNT)})"
+_INSERT: Final = f"INSERT INTO events ({COLUMNS}) VALUES {_ROW}"
+#: One statement of so many rows lets other threads run all the while; executemany would
+#: wait for each of them once a row.
+_MANY: Final = 500
+_INSERT_MANY: Final = (
+    f"INSERT INTO events ({COLUMNS}) VALUES {', '.join([_ROW] * _MANY)}"
+)
+_INSERT_TEXT: Final = "INSERT INTO texts (seq, field, salt, text) VALUES (?, ?, ?, ?)"
+#: Gate events remembered until their calls end.
+_MOST_OPEN: Final = 4_096
+_MOST_LEAVES: Final = 65_536
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The last event: its sequence, 0 before the first, and its chain value."""
+
+    seq: int
+    chain: bytes
+
+
+class SwallowedError(Exception):
+    """An insert raised nothing and stored nothing."""
+
+
+class WentBackError(Exception):
+    """What was committed here before is not in the database any more."""
+
+
+class Appender:
+    """
+    Adds events to one connection. Used under the store's mutex only.
+
+    `begin` in every transaction, then `append`; `settle` once it has committed, `forget`
+    once it was rolled back. ``head`` is the last event, those of the running transaction
+    included; ``leaves`` are the leaf hashes of the events after ``leaves_after``.
+    """
+
+    def __init__(
+        self, connection: sqlite.Connection, dictionary: Dictionary, sets: GrantSets
+    ) -> None:
+        self._connection = connection
+        self._dictionary = dictionary
+        self._sets = sets
+        sql = "SELECT value FROM store WHERE key = 'id'"
+        self._store_id: bytes = connection.execute(sql).fetchone()[0]
+        self.head = Head(0, genesis(self._store_id))
+        self.leaves: list[bytes] = []
+        self.leaves_after = 0
+        self._settled = self.head
+        self._newest_id: bytes | str | None = None
+        self._open: dict[str, OpenGate] = {}
+        #: The columns of the last events, as far as they were appended here.
+        self._unindexed: list[tuple[Any, ...]] = []
+
+    def begin(self) -> Head:
+        """
+        Return the head, as this transaction sees it.
+
+        Raises:
+            WentBackError: An event that was committed here is gone or another one.
+        """
+        row = self._connection.execute(_HEAD).fetchone()
+        head = Head(*row) if row else Head(0, genesis(self._store_id))
+        known = self._settled
+        if head != known:
+            if not self._is_kept(known):
+                raise WentBackError
+            self._catch_up(head)
+        elif self._newest_id is None:
+            self._catch_up(head)
+        self.head = head
+        return head
+
+    def append(
+        self, events: Sequence[Event], placed: Collection[str | None] = ()
+    ) -> list[Encoded]:
+        """
+        Store *events*, and return them as they were stored.
+
+        Args:
+            placed: The call ids whose gate events take a place of ``max_concurrent``.
+
+        Raises:
+            ValueError: One holds what cannot be kept.
+            SwallowedError: The database took fewer rows than it was given.
+            sqlite3.Error: They could not be stored.
+        """
+        first = self.head.seq + 1
+        encoded = [
+            encode(
+                event,
+                seq,
+                self._dictionary,
+                self._sets,
+                self._gate_of(event, seq),
+                is_placed=event.call_id in placed,
+            )
+            for seq, event in enumerate(events, first)
+        ]
+        self._insert(encoded)
+        return encoded
+
+    def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
+        """Store *event*, a system event that is the end of the attempt of *gate*."""
+        seq = self.head.seq + 1
+        encoded = encode(event, seq, self._dictionary, self._sets, gate)
+        self._insert([encoded])
+        return encoded
+
+    def settle(self) -> None:
+        """Keep what is remembered: the transaction has committed."""
+        self._settled = self.head
+        self._dictionary.settle()
+
+    def forget(self) -> None:
+        """Forget what the transaction made: it was rolled back."""
+        self._dictionary.forget()
+        self._sets.forget()
+        self._open.clear()
+        self._unindexed.clear()
+        self.head = self._settled
+        self._newest_id = None
+
+    def gate_of(self, call_id: str) -> OpenGate | None:
+        """Return the gate event of a call that has not ended, as it is stored."""
+        found = {
+            kind: (seq, bool(ended))
+            for kind, seq, ended in self._connection.execute(
+                _WITH_ID, (encode_id(call_id),)
+            )
+        }
+        gate_seq, has_ended = found.get(GATE, (None, True))
+        if gate_seq is None or has_ended or CALL in found:
+            return None
+        return OpenGate(gate_seq, None)
+
+    def _catch_up(self, head: Head) -> None:
+        # Others have written: what follows from the last event is asked again.
+        self.leaves.clear()
+        self.leaves_after = head.seq
+        self._unindexed.clear()
+        row = self._connection.execute(_NEWEST_ID).fetchone()
+        self._newest_id = row[0] if row else ""
+
+    def _is_kept(self, known: Head) -> bool:
+        """Return whether the database still holds, or has pruned, what it did."""
+        row = self._connection.execute(_CHAIN_OF, (known.seq,)).fetchone()
+        if row is None:
+            pruned: int = self._connection.execute(_PRUNED).fetchone()[0]
+            return known.seq <= pruned
+        return bool(row[0] == known.chain)
+
+    def _gate_of(self, event: Event, seq: int) -> OpenGate | None:
+        """Return the stored gate event that *event* ends; remember a new one."""
+        call_id = event.call_id
+        if call_id is None or event.kind == "system":
+            return None
+        if event.kind == "gate":
+            if self._is_new(call_id) or not self._has_call(call_id):
+                self._remember(call_id, OpenGate(seq, shareable_details(event)))
+            return None
+        gate = self._open.pop(call_id, None)
+        if gate is not None or self._is_new(call_id):
+            return gate
+        return self.gate_of(call_id)
+
+    def _is_new(self, call_id: str) -> bool:
+        """Return whether *call_id* is above all that are stored; then it is the newest."""
+        stored = encode_id(call_id)
+        newest = self._newest_id
+        if isinstance(stored, str) or (isinstance(newest, bytes) and stored <= newest):
+            return False
+        self._newest_id = stored
+        return True
+
+    def _has_call(self, call_id: str) -> bool:
+        found = self._connection.execute(_WITH_ID, (encode_id(call_id),)).fetchall()
+        return any(kind == CALL for kind, _, _ in found)
+
+    def _remember(self, call_id: str, gate: OpenGate) -> None:
+        if len(self._open) >= _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[call_id] = gate
+
+    def _insert(self, encoded: Sequence[Encoded]) -> None:
+        links = link(self._store_id, self.head.chain, (one.resolved for one in encoded))
+        self._insert_rows(
+            [
+                (*one.columns, chain)
+                for one, chain in zip(encoded, links.chains, strict=True)
+            ]
+        )
+        texts = [
+            (one.columns[0], *text)
+            for one in encoded
+            if one.texts
+            for text in one.texts
+        ]
+        if texts:
+            self._require(self._connection.executemany(_INSERT_TEXT, texts), len(texts))
+        if len(self.leaves) > _MOST_LEAVES:
+            self.leaves.clear()
+            self.leaves_after = self.head.seq
+        self.leaves += links.leaves
+        before = self.head.seq
+        self.head = Head(before + len(encoded), links.chains[-1])
+        self._index(before, [one.columns for one in encoded])
+
+    def _index(self, before: int, columns: list[tuple[Any, ...]]) -> None:
+        """Index the blocks that *columns*, of the events after *before*, make full."""
+        self._unindexed += columns
+        for end in range(full_up_to(before) + BLOCK, self.head.seq + 1, BLOCK):
+            block = end // BLOCK - 1
+            excess = self.head.seq - end
+            rows = self._unindexed[-BLOCK - excess : len(self._unindexed) - excess]
+            if len(rows) < BLOCK or rows[0][SEQ] != end - BLOCK + 1:
+                # Others wrote into the block, too.
+                rows = read_block(self._connection, block)
+            index_block(self._connection, block, rows)
+        del self._unindexed[:-BLOCK]
+
+    def _insert_rows(self, rows: list[tuple[Any, ...]]) -> None:
+        done = 0
+        while len(rows) - done >= _MANY:
+            values = tuple(concat.from_iterable(rows[done : done + _MANY]))
+            self._require(self._connection.execute(_INSERT_MANY, values), _MANY)
+            done += _MANY
+        rest = rows[done:] if done else rows
+        if rest:
+            self._require(self._connection.executemany(_INSERT, rest), len(rest))
+
+    @staticmethod
+    def _require(cursor: sqlite.Cursor, count: int) -> None:
+        # A trigger that swallows a row raises nothing.
+        if cursor.rowcount != count:
+            raise SwallowedError

@@ -1,0 +1,126 @@
+"""
+Blocks of 4,096 events, and what is in each: the index behind all filters.
+
+Once a block is full, each name in it is noted with how often it occurs, in one go. It
+costs a tenth of an index on each column, is read to skip the blocks that cannot match,
+and answers how many events have a name without reading them. It says nothing that the
+events do not: `rebuild` makes it again from them.
+"""
+
+# ruff: noqa: S608 - SQL is put together from constants; values are always bound
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from toolrt_store import sqlite
+from toolrt_store.rows import (
+    AT_US,
+    CALL,
+    COLUMNS,
+    DRY_RUN,
+    EXECUTION_FAILED,
+    FLAGS,
+    KIND,
+    OUTCOME_COLUMN,
+    SUCCESS,
+)
+
+BLOCK: Final = 4_096
+#: The columns of ``events`` that are indexed; the place is the role.
+ROLES: Final = ("context", "actor", "caller", "outcome", "grant_set")
+CONTEXT, ACTOR, CALLER, OUTCOME, GRANT_SET = range(len(ROLES))
+
+_NAMES: Final = COLUMNS.split(", ")
+_OF_ROLE: Final[tuple[Callable[[Sequence[Any]], Any], ...]] = tuple(
+    itemgetter(_NAMES.index(role)) for role in ROLES
+)
+_OF_TIME: Final[Callable[[Sequence[Any]], int]] = itemgetter(AT_US)
+_CALLER: Final = _NAMES.index("caller")
+_GRANT_SET: Final = _NAMES.index("grant_set")
+
+#: Calls that ran with what they were granted: what counts as a use of it.
+IS_USE: Final = (
+    f"kind = {CALL} AND outcome IN ({SUCCESS}, {EXECUTION_FAILED})"
+    f" AND NOT flags & {DRY_RUN} AND caller IS NOT NULL AND grant_set IS NOT NULL"
+)
+_SELECT: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
+_INSERT_BLOCK: Final = "INSERT INTO blocks (block, first_us, last_us) VALUES (?, ?, ?)"
+_INSERT_NAMES: Final = (
+    "INSERT INTO block_names (role, name, block, events) VALUES (?, ?, ?, ?)"
+)
+_ADD_USES: Final = """
+INSERT INTO uses (caller, grant_set, calls, first_us, last_us) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (caller, grant_set) DO UPDATE SET
+  calls = calls + excluded.calls,
+  first_us = min(first_us, excluded.first_us),
+  last_us = max(last_us, excluded.last_us)
+"""
+
+
+def full_up_to(head: int) -> int:
+    """Return the last sequence that lies in a full block, of events up to *head*."""
+    return head // BLOCK * BLOCK
+
+
+def read_block(connection: sqlite.Connection, block: int) -> list[tuple[Any, ...]]:
+    """Return the rows of a full block."""
+    bounds = (block * BLOCK, (block + 1) * BLOCK)
+    found: list[tuple[Any, ...]] = connection.execute(_SELECT, bounds).fetchall()
+    return found
+
+
+def index_block(
+    connection: sqlite.Connection, block: int, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Index *block*, whose events are *rows*, each with COLUMNS as its first columns."""
+    times = list(map(_OF_TIME, rows))
+    connection.execute(_INSERT_BLOCK, (block, min(times), max(times)))
+    connection.executemany(_INSERT_NAMES, names_of(block, rows))
+    connection.executemany(_ADD_USES, uses_of(rows))
+
+
+def names_of(
+    block: int, rows: Iterable[Sequence[Any]]
+) -> list[tuple[int, int, int, int]]:
+    """Return the rows of ``block_names`` for *block*."""
+    rows = list(rows)
+    return [
+        (role, name, block, events)
+        for role, column in enumerate(_OF_ROLE)
+        # In their order, so that the pages of the index are met one after the other.
+        for name, events in sorted(
+            (name, events)
+            for name, events in Counter(map(column, rows)).items()
+            if name is not None
+        )
+    ]
+
+
+def uses_of(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int, int, int]]:
+    """Return what the calls of *rows* add to ``uses``."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for row in rows:
+        if (
+            row[KIND] == CALL
+            and row[OUTCOME_COLUMN] in (SUCCESS, EXECUTION_FAILED)
+            and not row[FLAGS] & DRY_RUN
+            and row[_CALLER] is not None
+            and row[_GRANT_SET] is not None
+        ):
+            found.setdefault((row[_CALLER], row[_GRANT_SET]), []).append(row[AT_US])
+    return [
+        (caller, grant_set, len(times), min(times), max(times))
+        for (caller, grant_set), times in found.items()
+    ]
+
+
+def rebuild(connection: sqlite.Connection, pruned: int, head: int) -> None:
+    """Make the index again from the events above *pruned*, a multiple of BLOCK."""
+    for table in ("blocks", "block_names", "uses"):
+        connection.execute(f"DELETE FROM {table}")
+    for block in range(pruned // BLOCK, head // BLOCK):
+        index_block(connection, block, read_block(connection, block))
