@@ -138,12 +138,14 @@ _DECISIONS: Final[Mapping[int, Decision]] = {
 }
 
 #: One row an attempt: ``e`` is its gate event, else its call event; ``c`` is the end of
-#: a gate event. A call event that came before its gate event does not refer to it.
+#: a gate event. A call event does not refer to its gate event if it came before it, or
+#: after the attempt was taken to be interrupted.
 FROM_ATTEMPTS: Final = f"""
 FROM events AS e
 LEFT JOIN events AS c ON e.kind = {GATE} AND c.seq = coalesce(
-  (SELECT seq FROM events WHERE gate = e.seq),
-  (SELECT seq FROM events WHERE call_id = e.call_id AND kind = {CALL}))
+  (SELECT seq FROM events WHERE gate = e.seq AND kind = {CALL}),
+  (SELECT seq FROM events WHERE call_id = e.call_id AND kind = {CALL}),
+  (SELECT seq FROM events WHERE gate = e.seq))
 WHERE (e.kind = {GATE} OR e.kind = {CALL} AND e.gate IS NULL AND NOT EXISTS (
   SELECT 1 FROM events AS g WHERE g.call_id = e.call_id AND g.kind = {GATE}))
 """

@@ -26,7 +26,16 @@ from toolrt.event import (
     PageRequest,
 )
 from toolrt.limits import CallLimits
-from toolrt_store import attempts, database, errors, query, rows, sqlite, usage
+from toolrt_store import (
+    attempts,
+    database,
+    errors,
+    interrupted,
+    query,
+    rows,
+    sqlite,
+    usage,
+)
 from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.follow import follow
@@ -154,6 +163,33 @@ class SqliteEventStore:
             process=self.process,
             started_us=self._started_us,
             before_commit=self._before_commit,
+        )
+        with self._mutex:
+            self._recover(self._writer)
+
+    def _recover(self, writer: Writer) -> None:
+        """End what processes that are gone have left open."""
+        connection = self._connection
+        with self._snapshot():
+            live = self._liveness.live_slots()
+            dead = interrupted.dead_processes(connection, live)
+            is_open = bool(interrupted.open_gates(connection, dead))
+        if not dead:
+            return
+        if not is_open:
+            # No commit of its own for a mark.
+            writer.postponed.append(lambda: interrupted.mark_swept(connection, dead))
+            return
+        writer.transact(
+            self._lock_timeout_s,
+            lambda: interrupted.end_attempts(
+                connection,
+                writer.appender,
+                self._dictionary,
+                self._sets,
+                dead=interrupted.dead_processes(connection, live),
+                now_us=time.time_ns() // 1000,
+            ),
         )
 
     def __enter__(self) -> Self:
