@@ -78,7 +78,7 @@ def test_hashes_stand_largest_subtree_first() -> None:
         pytest.param(bytes(32), 7, "has 3 perfect subtrees, not 1", id="too few"),
         pytest.param(bytes(33), 3, "not of 32 bytes", id="a byte over"),
         pytest.param(bytes(63), 3, "not of 32 bytes", id="a byte short"),
-        pytest.param(b"", -1, "a tree of -1 leaves", id="negative"),
+        pytest.param(bytes(32), -1, "a tree of -1 leaves", id="negative"),
     ],
 )
 def test_bytes_must_fit_the_size(data: bytes, size: int, match: str) -> None:
