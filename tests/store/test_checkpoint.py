@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -520,3 +522,17 @@ class TestCheckSequence:
     def test_the_first_names_none(self) -> None:
         """The digest before the first is all zero, which no note gives."""
         assert parse_note(five().log[0].note).previous == NO_NOTE == bytes(32)
+
+
+def test_signing_is_imported_when_it_is_needed() -> None:
+    """A start that signs nothing does not pay 19 ms for the library."""
+    code = (
+        "import sys\n"
+        "from toolrt_store import anchor, checkpoint, keys, merkle\n"
+        "print('nacl' in sys.modules, 'cffi' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["False", "False"]
