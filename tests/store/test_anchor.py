@@ -272,19 +272,19 @@ class TestRead:
 
 
 Log = list[SignedCheckpoint]
-CUT = "the store ends at event 2500: cut off, or an older copy"
+CUT = "the store ends at event 2600: cut off, or an older copy"
 OTHER = "the store does not hold it: written anew, or an older copy"
 
 
 def cut_off(log: Log) -> int:
     """Take the newest away: an older copy, or truncation."""
     del log[3:]
-    return 2500
+    return 2600
 
 
 def keep_the_checkpoints_only(log: Log) -> int:
     """Take events away, and leave their checkpoints."""
-    return 2500
+    return 2600
 
 
 def write_anew(log: Log) -> int:
@@ -331,10 +331,10 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("attack", "expected"),
         [
-            pytest.param(cut_off, [(3072, CUT, 2501), (4096, CUT, 2501)], id="cut off"),
+            pytest.param(cut_off, [(3072, CUT, 2601), (4096, CUT, 2601)], id="cut off"),
             pytest.param(
                 keep_the_checkpoints_only,
-                [(3072, CUT, 2501), (4096, CUT, 2501)],
+                [(3072, CUT, 2601), (4096, CUT, 2601)],
                 id="events cut off",
             ),
             pytest.param(

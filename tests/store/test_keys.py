@@ -103,6 +103,30 @@ def test_a_link_in_the_place_of_a_new_key_is_not_followed(path: str) -> None:
     assert names(path) == ["audit.db.key"]
 
 
+class RacingOs:
+    """Puts a link where a file was just removed, as another process could."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def unlink(self, path: str) -> None:
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(f"{path}.elsewhere", path)
+
+
+def test_a_link_that_comes_in_between_is_not_followed(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is made by this process or not at all."""
+    monkeypatch.setattr(keys, "os", RacingOs())
+
+    with pytest.raises(SealKeyError, match="is there already"):
+        make_key(path)
+
+    assert names(path) == ["audit.db.key.tmp"]
+
+
 def make_link(path: str) -> None:
     make_key(f"{path}.real")
     os.symlink(f"{path}.real", path)
