@@ -5,10 +5,7 @@ The database, its ``-wal`` and its ``-shm`` are never opened here once they exis
 closing any descriptor of them drops the locks that SQLite holds for the whole process,
 and committed events have been lost that way. They are looked at with ``lstat`` only. A
 new database is made under another name and renamed, so that a store is either whole or
-not there.
-
-What is made is private, 0700 and 0600 whatever the umask, or with a group shared by it
-alone, 2770 and 0660.
+not there. What is made is private whatever the umask, or shared by one group alone.
 """
 
 from __future__ import annotations
@@ -31,8 +28,7 @@ SECRET_SUFFIXES: Final = ("", "-wal", "-shm", ".spool", ".key")
 #: The memory that SQLite's processes share through ``-shm`` ends at the host.
 _NETWORK_TYPES: Final = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "glusterfs"}
-    | {"gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "pvfs2", "smb3", "smbfs"}
-    | {"sshfs"}
+    | {"gpfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs", "sshfs"}
 )
 _MOUNT_POINT: Final = 4  # proc_pid_mountinfo(5) counts it as (5)
 
@@ -261,8 +257,7 @@ def require_local(db_path: str, *, mountinfo: str = "/proc/self/mountinfo") -> N
     except (OSError, ValueError) as error:
         raise errors.from_os(db_path, error) from error
     try:
-        with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
-            kind = file_system(file.read(), directory)
+        kind = file_system(read_text(mountinfo), directory)
     except OSError:
         return  # Not Linux.
     if kind is not None and is_network(kind):
@@ -270,6 +265,12 @@ def require_local(db_path: str, *, mountinfo: str = "/proc/self/mountinfo") -> N
             f"on the network file system {kind}; --store names one on a local disk"
         )
         raise errors.StoreUnavailableError(db_path, problem)
+
+
+def read_text(path: str) -> str:
+    """Return what a file of the system says, below ``/proc`` say; never one of ours."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def _is_on_block_device(directory: str) -> bool:
