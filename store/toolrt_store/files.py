@@ -225,13 +225,14 @@ def _open_or_make(path: str, flags: int, group: str | None) -> int:
         if not flags & os.O_CREAT:
             raise
     try:
-        return _make(path, flags, group_id(group, path))
+        return make(path, flags, group_id(group, path))
     except FileExistsError:
         # Another process was faster.
         return os.open(path, flags & ~os.O_CREAT)
 
 
-def _make(path: str, flags: int, gid: int | None) -> int:
+def make(path: str, flags: int, gid: int | None = None) -> int:
+    """Return a descriptor of a new file, 0600 or 0660; OSErrors go through."""
     fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
     try:
         if gid is not None:
@@ -361,7 +362,7 @@ def begin_new(db_path: str, *, group: str | None = None) -> str:
     try:
         discard_new(new_path)
         # Before the first connection, so no lock of SQLite is lost by closing it.
-        os.close(_make(new_path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, gid))
+        os.close(make(new_path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, gid))
     except OSError as error:
         raise errors.from_os(db_path, error) from error
     return new_path
