@@ -19,7 +19,7 @@ import msgspec
 
 from toolrt_store.checkpoint import Problem, SignedCheckpoint, parse_note
 from toolrt_store.errors import StoreError
-from toolrt_store.files import _sync_directory
+from toolrt_store.files import sync_directory
 
 SCHEMA: Final = "toolrt.anchor/1"
 
@@ -95,7 +95,7 @@ def _append(path: str, line: bytes) -> None:
     finally:
         os.close(descriptor)
     if is_file and not found.st_size:
-        _sync_directory(os.path.dirname(path) or ".")
+        sync_directory(os.path.dirname(path) or ".")
 
 
 def _ends_whole(path: str, size: int) -> bool:

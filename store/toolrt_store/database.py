@@ -34,7 +34,9 @@ _URI_SAFE: Final = frozenset(
 )
 
 
-def open_writer(path: str, *, durability: Durability, now_us: int) -> sqlite.Connection:
+def open_writer(
+    path: str, *, durability: Durability, now_us: int, group: str | None = None
+) -> sqlite.Connection:
     """
     Return a connection that may write to the store at *path*, made if it is missing.
 
@@ -45,7 +47,7 @@ def open_writer(path: str, *, durability: Durability, now_us: int) -> sqlite.Con
     """
     try:
         if not files.is_there(path):
-            _create(path, now_us)
+            _create(path, now_us, group)
         return _checked(path, durability, now_us)
     except sqlite.Error as error:
         raise errors.from_sqlite(path, error, waited_s=BUSY_TIMEOUT_S) from error
@@ -67,18 +69,23 @@ def open_reader(path: str) -> sqlite.Connection:
         raise errors.from_sqlite(path, error, waited_s=BUSY_TIMEOUT_S) from error
 
 
-def lock_for(path: str) -> WriteLock:
+def lock_for(path: str, *, group: str | None = None) -> WriteLock:
     """
     Return the writing lock of the store at *path*, its directory made if need be.
 
+    With *group*, its members share what is made.
+
     Raises:
-        StoreError: No store can be at *path*, or the lock file cannot be opened.
+        StoreError: No store can be at *path*, its files are another user's or open to
+            others, or the lock file cannot be opened.
     """
-    files.prepare_directory(path)
+    files.require_local(path)
+    files.prepare_directory(path, group=group)
     if files.is_there(path) and not os.path.lexists(lock_path(path)):
         # No writer was ever here. Leave no lock file beside what is not ours.
         _require_store(path)
-    return WriteLock(path)
+    files.require_private(path, group=group)
+    return WriteLock(path, group=group)
 
 
 def _require_store(path: str) -> None:
@@ -89,10 +96,10 @@ def _require_store(path: str) -> None:
         raise errors.from_sqlite(path, error, waited_s=BUSY_TIMEOUT_S) from error
 
 
-def _create(path: str, now_us: int) -> None:
+def _create(path: str, now_us: int, group: str | None) -> None:
     from toolrt_store.migrations import migrate
 
-    new_path = files.begin_new(path)
+    new_path = files.begin_new(path, group=group)
     try:
         with closing(_connect(new_path, "rw")) as connection:
             _set_wal(connection, new_path)

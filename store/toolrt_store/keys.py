@@ -15,7 +15,7 @@ from typing import Final
 from toolrt.secrets import read_private_file
 from toolrt_store.checkpoint import KEY_BYTES, public_key
 from toolrt_store.errors import StoreError
-from toolrt_store.files import _sync_directory
+from toolrt_store.files import sync_directory
 
 _LINE: Final = re.compile(rb"[0-9a-f]{64}\n")
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,7 +75,7 @@ def _place(path: str, seed: bytes) -> None:
         os.link(unfinished, path)  # unlike a rename, never over a key that is in use
     finally:
         os.unlink(unfinished)
-    _sync_directory(os.path.dirname(path) or ".")
+    sync_directory(os.path.dirname(path) or ".")
 
 
 def _discard(path: str) -> None:
@@ -128,7 +128,7 @@ def finish_rotation(path: str) -> None:
     successor = _successor_path(path)
     try:
         os.rename(successor, path)
-        _sync_directory(os.path.dirname(path) or ".")
+        sync_directory(os.path.dirname(path) or ".")
     except (OSError, ValueError) as error:
         raise _from_os(successor, error) from error
 

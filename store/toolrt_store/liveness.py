@@ -33,9 +33,10 @@ _FLOCK: Final = struct.Struct("qqihh" if _DARWIN else "hhqqi4x")
 class Liveness:
     """The ``.live`` file of one store object: holds own bytes, asks about the others."""
 
-    def __init__(self, db_path: str) -> None:
+    def __init__(self, db_path: str, *, group: str | None = None) -> None:
         self._db_path = db_path
         self._path = f"{db_path}.live"
+        self._group = group
         self._fd: int | None = None
         self._held: set[int] = set()
 
@@ -47,7 +48,9 @@ class Liveness:
             StoreUnavailableError: It cannot be locked.
         """
         if self._fd is None:
-            self._fd = open_beside(self._path, os.O_RDWR | os.O_CREAT)
+            self._fd = open_beside(
+                self._path, os.O_RDWR | os.O_CREAT, group=self._group
+            )
         self._set(fcntl.F_WRLCK, slot)
         self._held.add(slot)
 

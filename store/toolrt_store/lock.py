@@ -27,10 +27,10 @@ class WriteLock:
     Two objects in one process exclude each other as two processes do.
     """
 
-    def __init__(self, db_path: str) -> None:
+    def __init__(self, db_path: str, *, group: str | None = None) -> None:
         self._db_path = db_path
         self._path = lock_path(db_path)
-        self._fd = open_beside(self._path, os.O_RDWR | os.O_CREAT)
+        self._fd = open_beside(self._path, os.O_RDWR | os.O_CREAT, group=group)
         self._waiter: _Waiter | None = None
 
     @contextmanager

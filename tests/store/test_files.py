@@ -224,6 +224,7 @@ def test_log_of_a_deleted_store_is_not_played_into_a_new_one(db_path: Path) -> N
     db_path.parent.mkdir()
     wal = db_path.with_name("audit.db-wal")
     wal.write_bytes(b"old")
+    wal.chmod(0o600)
 
     with pytest.raises(ForeignStoreError, match=r"audit\.db-wal is left"):
         SqliteEventStore.open(db_path)
