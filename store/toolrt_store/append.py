@@ -88,8 +88,8 @@ class Appender:
         self, connection: sqlite.Connection, dictionary: Dictionary, sets: GrantSets
     ) -> None:
         self._connection = connection
-        self._dictionary = dictionary
-        self._sets = sets
+        self.dictionary = dictionary
+        self.sets = sets
         sql = "SELECT value FROM store WHERE key = 'id'"
         self._store_id: bytes = connection.execute(sql).fetchone()[0]
         self.head = Head(0, genesis(self._store_id))
@@ -139,8 +139,8 @@ class Appender:
             encode(
                 event,
                 seq,
-                self._dictionary,
-                self._sets,
+                self.dictionary,
+                self.sets,
                 self._gate_of(event, seq),
                 is_placed=event.call_id in placed,
             )
@@ -152,23 +152,34 @@ class Appender:
     def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
         """Store *event*, a system event that is the end of the attempt of *gate*."""
         seq = self.head.seq + 1
-        encoded = encode(event, seq, self._dictionary, self._sets, gate)
+        encoded = encode(event, seq, self.dictionary, self.sets, gate)
         self._insert([encoded])
         return encoded
 
     def settle(self) -> None:
         """Keep what is remembered: the transaction has committed."""
         self._settled = self.head
-        self._dictionary.settle()
+        self.dictionary.settle()
 
     def forget(self) -> None:
         """Forget what the transaction made: it was rolled back."""
-        self._dictionary.forget()
-        self._sets.forget()
+        self.dictionary.forget()
+        self.sets.forget()
         self._open.clear()
         self._unindexed.clear()
+        self.leaves.clear()
+        self.leaves_after = self._settled.seq
         self.head = self._settled
         self._newest_id = None
+
+    def forget_leaves(self, size: int) -> None:
+        """Forget the leaf hashes of the first *size* events: a checkpoint has them."""
+        del self.leaves[: max(0, size - self.leaves_after)]
+        self.leaves_after = max(size, self.leaves_after)
+
+    def leaves_of(self, resolved: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Return the leaf hashes of events, given as their resolved values."""
+        return link(self._store_id, b"", resolved).leaves
 
     def gate_of(self, call_id: str) -> OpenGate | None:
         """Return the gate event of a call that has not ended, as it is stored."""

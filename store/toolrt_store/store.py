@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -45,9 +45,15 @@ from toolrt_store.lock import WriteLock
 from toolrt_store.query import Condition
 from toolrt_store.ranges import Range, counted, ranges
 from toolrt_store.sink import StoreSink
+from toolrt_store.system import system_event
 from toolrt_store.texts import read_texts
 from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
+
+if TYPE_CHECKING:
+    from toolrt_store.checkpoint import Checkpoint, SignedCheckpoint
+    from toolrt_store.sealing import Sealer
+    from toolrt_store.verify import Verification
 
 DEFAULT_LOCK_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
@@ -85,6 +91,8 @@ class SqliteEventStore:
         self._sets = GrantSets(connection, self._dictionary)
         self._liveness = Liveness(path)
         self._writer: Writer | None = None
+        self._sealer_made: Sealer | None = None
+        self._anchor: str | None = None
         self._lock_timeout_s = DEFAULT_LOCK_TIMEOUT_S
         self._is_closed = False
         self._pid = os.getpid()
@@ -163,9 +171,19 @@ class SqliteEventStore:
             process=self.process,
             started_us=self._started_us,
             before_commit=self._before_commit,
+            sealer=self._sealer,
         )
         with self._mutex:
             self._recover(self._writer)
+
+    def _sealer(self) -> Sealer:
+        if self._sealer_made is None:
+            from toolrt_store.sealing import Sealer
+
+            self._sealer_made = Sealer(
+                self._connection, self.path, self.store_id, self._anchor
+            )
+        return self._sealer_made
 
     def _recover(self, writer: Writer) -> None:
         """End what processes that are gone have left open."""
@@ -180,7 +198,7 @@ class SqliteEventStore:
             # No commit of its own for a mark.
             writer.postponed.append(lambda: interrupted.mark_swept(connection, dead))
             return
-        writer.transact(
+        writer.change(
             self._lock_timeout_s,
             lambda: interrupted.end_attempts(
                 connection,
@@ -368,11 +386,97 @@ class SqliteEventStore:
         with self._reading():
             return usage.read_coverage(self._connection)
 
-    def _append(self, events: Sequence[Event], limits: CallLimits | None = None) -> int:
-        self._require_open()
+    def verify(
+        self,
+        *,
+        anchored: Sequence[SignedCheckpoint] | None = None,
+        first_key: bytes | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verification:
+        """
+        Verify every event; see `toolrt_store.verify.verify`.
+
+        Other threads can go on; what they append meanwhile is not looked at.
+        """
+        from toolrt_store.verify import verify
+
+        with self._mutex:
+            self._require_open()
+        connection = database.open_reader(self.path)
+        try:
+            dictionary = Dictionary(connection)
+            return verify(
+                connection,
+                dictionary,
+                GrantSets(connection, dictionary),
+                store_id=self.store_id,
+                anchored=anchored,
+                first_key=first_key,
+                progress=progress,
+            )
+        except sqlite.Error as error:
+            raise _translated(self.path, error) from error
+        finally:
+            connection.close()
+
+    def checkpoint(self, *, rotate: bool = False) -> Checkpoint | None:
+        """
+        Write a checkpoint over all events; None if the newest one reaches so far.
+
+        Args:
+            rotate: Make a new key, which signs from then on. It is itself an event.
+
+        Raises:
+            SealKeyError: The key cannot be used.
+            StoreError: It could not be stored.
+        """
+        from toolrt_store.checkpoint import parse_note
+        from toolrt_store.keys import finish_rotation, key_path
+
+        signed: list[SignedCheckpoint] = []
+
+        def change() -> None:
+            appender = self._require_writer().appender
+            now_us = time.time_ns() // 1000
+            if rotate:
+                appender.append([system_event("key_rotated", now_us)])
+            found = self._sealer().seal(
+                appender, appender.head.seq, now_us, rotate=rotate
+            )
+            if found is not None:
+                signed.append(found)
+
+        with self._mutex:
+            self._require_open()
+            writer = self._require_writer()
+            with writer.locked(self._lock_timeout_s):
+                writer.transact(change)
+                if rotate:
+                    finish_rotation(key_path(self.path))
+            if not signed:
+                return None
+            self._sealer().tell_anchor(signed[0])
+        return parse_note(signed[0].note)
+
+    def checkpoints(self) -> list[SignedCheckpoint]:
+        """Return the checkpoints, oldest first. Nothing is verified."""
+        from toolrt_store.checkpoint import SignedCheckpoint
+
+        sql = (
+            "SELECT note, signature, successor_signature FROM checkpoints ORDER BY size"
+        )
+        with self._reading():
+            found = self._connection.execute(sql).fetchall()
+        return [SignedCheckpoint(*row) for row in found]
+
+    def _require_writer(self) -> Writer:
         if self._writer is None:
             raise errors.StoreUnavailableError(self.path, "opened read-only")
-        return self._writer.append(
+        return self._writer
+
+    def _append(self, events: Sequence[Event], limits: CallLimits | None = None) -> int:
+        self._require_open()
+        return self._require_writer().append(
             events, lock_timeout_s=self._lock_timeout_s, limits=limits
         )
 

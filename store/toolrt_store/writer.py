@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,6 +30,14 @@ from toolrt_store.lock import WriteLock
 from toolrt_store.places import Places
 from toolrt_store.query import id_condition
 
+if TYPE_CHECKING:
+    from toolrt_store.checkpoint import SignedCheckpoint
+    from toolrt_store.sealing import Sealer
+
+#: Whoever commits the event that completes so many writes a checkpoint; a process that
+#: lives long also after so much time.
+CHECKPOINT_INTERVAL: Final = 1_024
+_CHECKPOINT_AGE_S: Final = 60.0
 _IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
 #: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
 #: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html).
@@ -62,6 +72,7 @@ class Writer:
         process: str,
         started_us: int,
         before_commit: Callable[[], None],
+        sealer: Callable[[], Sealer],
     ) -> None:
         self._path = path
         self._connection = connection
@@ -72,6 +83,8 @@ class Writer:
         self._process = process
         self._started_us = started_us
         self._before_commit = before_commit
+        self._sealer = sealer
+        self._sealed_at_s = time.monotonic()
         self._places = Places(connection, dictionary, liveness)
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
@@ -112,14 +125,22 @@ class Writer:
             raise request.refusal
         return request.first_seq
 
-    def transact(self, lock_timeout_s: float, change: Callable[[], None]) -> None:
+    def change(self, lock_timeout_s: float, change: Callable[[], None]) -> None:
+        """`transact` under the writing lock. The store's mutex must be held."""
+        with self._lock.hold(lock_timeout_s):
+            self.transact(change)
+
+    def locked(self, timeout_s: float) -> AbstractContextManager[None]:
+        """Return what holds the writing lock for the body of a ``with`` block."""
+        return self._lock.hold(timeout_s)
+
+    def transact(self, change: Callable[[], None]) -> None:
         """
         Make *change*, which may use the appender, in one transaction of its own.
 
-        The store's mutex must be held. Raises `StoreError`.
+        The store's mutex and the writing lock must be held. Raises `StoreError`.
         """
-        with self._lock.hold(lock_timeout_s):
-            self._guarded([], lambda: self._run(change))
+        self._guarded([], lambda: self._run(change))
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
@@ -252,12 +273,28 @@ class Writer:
             for one in self.postponed:
                 one()
             change()
+            signed = self._seal_if_due(head.seq)
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back(unregister=not registered)
             raise
         self.postponed.clear()
         self.appender.settle()
+        if signed is not None:
+            self._sealed_at_s = time.monotonic()
+            self._sealer().tell_anchor(signed)
+
+    def _seal_if_due(self, before: int) -> SignedCheckpoint | None:
+        """Write a checkpoint if the events after *before* complete 1,024, or one is old."""
+        head = self.appender.head.seq
+        size = head // CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL
+        if size <= before:
+            is_old = time.monotonic() - self._sealed_at_s >= _CHECKPOINT_AGE_S
+            if not is_old or head == before:
+                return None
+            size = head
+        now_us = time.time_ns() // 1000
+        return self._sealer().try_seal(self.appender, size, now_us)
 
     def _register(self, head_seq: int) -> None:
         slot = self._dictionary.new_process(
