@@ -300,6 +300,19 @@ def test_store_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
     assert not os.path.exists(os.path.dirname(db_path))
 
 
+def test_opening_a_store_asks_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made on a disk of another host."""
+    monkeypatch.setattr(files, "read_text", lambda path: MOUNTS)
+    monkeypatch.setattr(files, "file_system", lambda text, directory: "nfs")
+
+    with pytest.raises(StoreUnavailableError, match="network file system nfs"):
+        SqliteEventStore.open(tmp_path / "state" / "audit.db")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_store_where_mounts_are_not_told_is_let_through(tmp_path: Path) -> None:
     """A system without mountinfo is not locked out."""
     files.require_local(str(tmp_path / "a" / "x.db"), mountinfo=str(tmp_path / "none"))
