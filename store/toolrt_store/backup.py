@@ -25,8 +25,8 @@ from toolrt_store import database, errors, files, sqlite
 _STEP_PAGES: Final = 1024
 _PAUSE_S: Final = 0.005
 _SNAPSHOT: Final = "SELECT coalesce(max(seq), 0) FROM events"
-# -I hides an uninstalled checkout; these directories come after all others, so that
-# nothing in them can stand for a module of Python.
+# -I and -S leave only Python itself; then come the directories where this process found
+# what is needed, installed or not, so that nothing in them stands for a module of Python.
 _BOOT: Final = (
     "import sys; n = int(sys.argv[1]); sys.path += sys.argv[2 : 2 + n];"
     " from toolrt_store.backup import main; sys.exit(main(sys.argv[2 + n :]))"
@@ -81,7 +81,7 @@ def _start(source: str, target: str) -> subprocess.Popen[bytes]:
     arguments = [str(len(roots)), *roots, source, target]
     try:
         return subprocess.Popen(  # noqa: S603 - this interpreter, without a shell
-            [sys.executable, "-I", "-c", _BOOT, *arguments],
+            [sys.executable, "-I", "-S", "-c", _BOOT, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

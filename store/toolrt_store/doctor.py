@@ -136,7 +136,7 @@ def can_corrupt(version: str) -> bool:
 def check_log(path: str, holders: Sequence[Holder]) -> Finding:
     """Look whether the log grows without being written back, and who may hold it."""
     size = _size_of(f"{path}-wal")
-    text = f"the log has {files.mebibytes(size)}"
+    text = f"the log has {files.size_text(size)}"
     if holders:
         text += f"; the store is open in {_listed(holders)}"
     if size < WAL_WARNING_BYTES:
@@ -151,7 +151,7 @@ def check_space(path: str, reserve: int) -> Finding:
     while not os.path.isdir(directory) and directory != os.path.dirname(directory):
         directory = os.path.dirname(directory)
     free = files.free_bytes(directory)
-    text = f"{files.mebibytes(free)} free, the reserve is {files.mebibytes(reserve)}"
+    text = f"{files.size_text(free)} free, the reserve is {files.size_text(reserve)}"
     if free >= 2 * reserve:
         return Finding(check="space", status="ok", text=text)
     fix = "make room on the disk, or prune the store"

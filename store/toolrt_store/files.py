@@ -332,13 +332,13 @@ def require_space(path: str, reserve: int) -> None:
     """
     free = free_bytes(path)
     if free < reserve:
-        problem = f"{mebibytes(free)} free on its disk, less than the reserve of "
-        raise errors.StoreUnavailableError(path, problem + mebibytes(reserve))
+        problem = f"{size_text(free)} free on its disk, less than the reserve of "
+        raise errors.StoreUnavailableError(path, problem + size_text(reserve))
 
 
-def mebibytes(size: int) -> str:
+def size_text(size: int) -> str:
     """Return *size* bytes as people read it."""
-    return f"{size / (1 << 20):.4g} MiB"
+    return f"{size / 2**20:.4g} MiB" if size < 1 << 30 else f"{size / 2**30:.1f} GiB"
 
 
 def begin_new(db_path: str, *, group: str | None = None) -> str:

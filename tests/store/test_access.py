@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from toolrt_store import (
 )
 from toolrt_store.liveness import Liveness
 
-from .samples import gate_event
+from .samples import finish, gate_event, start_python
 
 OWN_GROUP = os.getegid()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -189,6 +190,70 @@ def test_group_of_an_existing_directory_does_not_decide(tmp_path: Path) -> None:
     assert {entry.lstat().st_gid for entry in tmp_path.iterdir()} == {gid}
 
 
+SHARED = """
+import grp, os, sys
+from toolrt_store import SqliteEventStore, StoreUnavailableError, database
+from toolrt_store.spool import Spool
+
+# Other users may not be able to read this Python: all of it is imported here.
+SqliteEventStore.open(os.path.join(sys.argv[1], "../../../first.db")).close()
+path, gid = sys.argv[1], int(sys.argv[2])
+group = grp.getgrgid(gid).gr_name
+
+def use():
+    try:
+        lock = database.lock_for(path, group=group)
+        with lock.hold(5):
+            store = database.open_writer(path, durability="full", now_us=1, group=group)
+            store.execute("ANALYZE")  # A write that needs no table of the schema.
+    except StoreUnavailableError as error:
+        print(error.problem)
+        return
+    spool = Spool(path, group=group)
+    spool.prepare()
+    spool.put(b"record")
+    entries = os.scandir(os.path.dirname(path))
+    wide = [entry.stat().st_mode & 0o777 != 0o660 for entry in entries]
+    print(os.getuid(), len(spool.records()), len(wide), sum(wide))
+
+for uid, member, umask in (71001, True, 0o077), (71002, True, 0o022), (71003, False, 0):
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(gid if member else uid)
+        os.setuid(uid)
+        os.umask(umask)
+        use()
+        sys.stdout.flush()
+        os._exit(0)  # Without closing: log and index stay for the next.
+    os.waitpid(pid, 0)
+"""
+
+
+@needs_root
+@pytest.mark.slow
+def test_members_of_the_group_write_to_one_store() -> None:
+    """Two users share every file, also those that the first left; a third may not."""
+    group = next((one for one in grp.getgrall() if one.gr_gid != 0), None)
+    if group is None:
+        pytest.skip("there is no group but root's")
+    # Not below tmp_path: other users may not go there.
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o711)
+        os.mkdir(f"{parent}/of-the-group", 0o755)
+        os.chown(f"{parent}/of-the-group", 71001, group.gr_gid)
+        path = f"{parent}/of-the-group/state/audit.db"
+
+        (said,) = finish([start_python(SHARED, path, group.gr_gid)])
+
+    # Database, log, index, lock and spool, none of them wider or narrower than 0660.
+    assert said.splitlines() == [
+        "71001 1 5 0",
+        "71002 2 5 0",
+        f"this user is not in the group {group.gr_name!r} that shares it",
+    ]
+
+
 @pytest.mark.parametrize("group", ["no such group", "a\0b", ""])
 def test_unknown_group_is_refused(tmp_path: Path, group: str) -> None:
     """A group that does not exist is named, and nothing is made."""
@@ -300,6 +365,19 @@ def test_store_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
     assert not os.path.exists(os.path.dirname(db_path))
 
 
+def test_opening_a_store_asks_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made on a disk of another host."""
+    monkeypatch.setattr(files, "read_text", lambda path: MOUNTS)
+    monkeypatch.setattr(files, "file_system", lambda text, directory: "nfs")
+
+    with pytest.raises(StoreUnavailableError, match="network file system nfs"):
+        SqliteEventStore.open(tmp_path / "state" / "audit.db")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_store_where_mounts_are_not_told_is_let_through(tmp_path: Path) -> None:
     """A system without mountinfo is not locked out."""
     files.require_local(str(tmp_path / "a" / "x.db"), mountinfo=str(tmp_path / "none"))
@@ -323,7 +401,7 @@ def test_free_space_is_held_against_the_reserve(tmp_path: Path) -> None:
     free = files.free_bytes(str(tmp_path))
     files.require_space(str(tmp_path), 0)
 
-    with pytest.raises(StoreUnavailableError, match=r"MiB free on its disk, less than"):
+    with pytest.raises(StoreUnavailableError, match=r"B free on its disk, less than"):
         files.require_space(str(tmp_path), free * 2 + (1 << 40))
 
 

@@ -254,6 +254,33 @@ def test_backup_past_its_deadline_leaves_nothing(source: Path, target: Path) -> 
     assert list(target.parent.glob("copy*")) == []
 
 
+def test_half_of_a_copy_goes_with_its_process(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process that was ended had made so far is removed."""
+    hanging = (
+        "import os, sys; part = f'{sys.argv[-1]}.{os.getpid()}.part';"
+        " open(part, 'w').close(); print(part, flush=True); sys.stdin.read()"
+    )
+
+    def start(source: str, target: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", hanging, target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert os.path.exists(process.stdout.readline().decode().strip())
+        return process
+
+    monkeypatch.setattr(backups, "_start", start)
+    with pytest.raises(StoreUnavailableError, match="took longer than 0 s"):
+        backup(str(source), str(target), timeout_s=0)
+
+    assert list(target.parent.glob("copy*")) == []
+
+
 def test_process_that_breaks_down_is_an_error(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,19 +351,19 @@ def test_module_hears_nobody_in_the_working_directory(
 def test_checkout_that_is_not_installed_makes_backups(
     source: Path, target: Path, tmp_path: Path
 ) -> None:
-    """The process finds the package where its caller found it."""
+    """The process finds the package where its caller did, not one that is installed."""
     elsewhere = tmp_path / "elsewhere"
     for module in (backups, toolrt):
         package = Path(module.__file__ or "").parent
         shutil.copytree(package, elsewhere / package.name)
+    with (elsewhere / "toolrt_store" / "backup.py").open("a") as file:
+        file.write("\n\ndef main(arguments):\n    print('{\"last_seq\":77}')\n")
     code = (
         "import sys\nsys.path[:0] = [sys.argv[1]]\n"
         "from toolrt_store import backup\n"
-        "assert backup.__file__.startswith(sys.argv[1])\n"
-        "assert backup._roots()[0] == sys.argv[1]\n"
         "print(backup.backup(sys.argv[2], sys.argv[3], timeout_s=60))\n"
     )
 
     (said,) = finish([start_python(code, elsewhere, source, target)])
 
-    assert said == "3\n"
+    assert said == "77\n"

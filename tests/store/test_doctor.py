@@ -181,7 +181,7 @@ def test_free_space_is_held_against_the_reserve(
     found = examine(healthy, reserve=int((1 << 30) * part))["space"]
 
     assert found.status == status
-    assert found.text.startswith("1024 MiB free, the reserve is ")
+    assert found.text.startswith("1.0 GiB free, the reserve is ")
     assert bool(found.fix) == (status != "ok")
 
 

@@ -181,6 +181,36 @@ def test_torn_record_is_told_apart(spool: Spool, path: Path, part: int) -> None:
     assert spool.is_empty()
 
 
+def test_parts_in_another_order_are_torn(spool: Spool, path: Path) -> None:
+    """Whole slots that stand in each other's place are no record."""
+    spool.put(os.urandom(3 * ROOM))
+    data = path.read_bytes()
+    second, third = (data[at * SLOT_BYTES :][:SLOT_BYTES] for at in (2, 3))
+
+    overwrite(path, 2 * SLOT_BYTES, third + second)
+
+    assert (spool.records(), spool.torn()) == ([], [1, 2, 3])
+
+
+def test_file_system_without_allocation_gets_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are written where they cannot be reserved."""
+
+    def refusing(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    for known in (True, False):
+        if known:
+            monkeypatch.setattr(os, "posix_fallocate", refusing, raising=False)
+        else:
+            monkeypatch.delattr(os, "posix_fallocate")
+        Spool(str(tmp_path / f"{known}.db")).prepare()
+
+        found = (tmp_path / f"{known}.db.spool").stat()
+        assert found.st_blocks * 512 >= found.st_size == 256 * 1024
+
+
 def test_record_without_its_last_slots_is_torn(spool: Spool, path: Path) -> None:
     """Slots that were never written are free, and what stands before them is torn."""
     spool.put(os.urandom(3 * ROOM))
