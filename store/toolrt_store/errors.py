@@ -14,6 +14,7 @@ from toolrt_store import sqlite
 __all__ = [
     "ForeignStoreError",
     "IdentityConflictError",
+    "RecordSpooledError",
     "StoreError",
     "StoreLockedError",
     "StoreMissingError",
@@ -49,6 +50,19 @@ class StoreLockedError(StoreError):
     def __init__(self, path: str, waited_s: float) -> None:
         self.waited_s = waited_s
         super().__init__(path, f"locked by another process for {waited_s:g} s")
+
+
+class RecordSpooledError(StoreError):
+    """
+    The record could not be committed and is in the emergency spool beside the store.
+
+    The next open for writing takes it from there.
+    """
+
+    code = "record_spooled"
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, f"{problem}; the record is kept in {path}.spool")
 
 
 class StoreTooNewError(StoreError):

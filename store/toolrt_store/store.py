@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -30,9 +30,7 @@ from toolrt_store import (
     attempts,
     database,
     errors,
-    interrupted,
     query,
-    rows,
     sqlite,
     usage,
 )
@@ -40,13 +38,16 @@ from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.follow import follow
 from toolrt_store.grant_sets import GrantSets
+from toolrt_store.guard import DEFAULT_RESERVE, Guard
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.query import Condition
-from toolrt_store.ranges import Range, counted, ranges
+from toolrt_store.ranges import Range
+from toolrt_store.reader import Reader
+from toolrt_store.recovery import Recovery, is_end_of_attempt, recover, replay
 from toolrt_store.sink import StoreSink
+from toolrt_store.spool import Spool
 from toolrt_store.system import system_event
-from toolrt_store.texts import read_texts
 from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
@@ -60,7 +61,6 @@ _CLOSE_TIMEOUT_S: Final = 2.0
 _FOLLOW_BATCH: Final = 500
 _MOST_PREFIX_MATCHES: Final = 20
 _ALL_EVENTS: Final = EventFilter()
-EVERYWHERE: Final = Range(0, MAX_COUNT)
 _FIRST_PAGE: Final = PageRequest()
 _ALL_ATTEMPTS: Final = AttemptFilter()
 #: The fields that `SqliteEventStore.values` lists.
@@ -80,7 +80,12 @@ class SqliteEventStore:
     """
 
     def __init__(
-        self, path: str, connection: sqlite.Connection, *, now_us: int
+        self,
+        path: str,
+        connection: sqlite.Connection,
+        *,
+        now_us: int,
+        group: str | None = None,
     ) -> None:
         self.path = path
         self.process = new_ulid(now_us)
@@ -89,8 +94,10 @@ class SqliteEventStore:
         self._mutex = threading.Lock()
         self._dictionary = Dictionary(connection)
         self._sets = GrantSets(connection, self._dictionary)
-        self._liveness = Liveness(path)
+        self._reader = Reader(connection, self._dictionary, self._sets)
+        self._liveness = Liveness(path, group=group)
         self._writer: Writer | None = None
+        self._guard: Guard | None = None
         self._sealer_made: Sealer | None = None
         self._anchor: str | None = None
         self._lock_timeout_s = DEFAULT_LOCK_TIMEOUT_S
@@ -110,6 +117,9 @@ class SqliteEventStore:
         durability: database.Durability = "full",
         read_only: bool = False,
         lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+        group: str | None = None,
+        reserve: int = DEFAULT_RESERVE,
+        anchor: str | None = None,
     ) -> Self:
         """
         Return the store at *path*; one is made if there is none, unless *read_only*.
@@ -120,9 +130,15 @@ class SqliteEventStore:
 
             lock_timeout_s: How long to wait for other writers, here and in appends.
 
+            group: Its members share the store; without one it is its owner's alone.
+
+            reserve: Bytes that stay free on the disk: gate events are refused below.
+
+            anchor: A file, best elsewhere, that is told of every checkpoint.
+
         Raises:
             StoreMissingError: It is missing and *read_only*.
-            StoreUnavailableError: It cannot be opened or made.
+            StoreUnavailableError: It cannot be opened or made, or is open to others.
             StoreLockedError: Another process kept the lock past the deadline.
             StoreTooNewError: A later toolrt wrote it.
             ForeignStoreError: Something else stands there, or its schema was changed.
@@ -134,23 +150,41 @@ class SqliteEventStore:
             return cls._over(full_path, database.open_reader(full_path), now_us)
         if durability not in ("full", "normal"):
             raise ValueError(f"durability is full or normal, not {durability!r}")
-        lock = database.lock_for(full_path)
+        lock = database.lock_for(full_path, group=group)
         try:
             with lock.hold(lock_timeout_s):
                 connection = database.open_writer(
-                    full_path, durability=durability, now_us=now_us
+                    full_path, durability=durability, now_us=now_us, group=group
                 )
-                store = cls._over(full_path, connection, now_us)
+                store = cls._over(full_path, connection, now_us, group=group)
+                try:
+                    spool = Spool(full_path, group=group)
+                    spool.prepare()
+                    guard = Guard(full_path, spool, reserve)
+                except BaseException:
+                    connection.close()
+                    raise
         except BaseException:
             lock.close()
             raise
-        store._begin_writing(lock, lock_timeout_s)
+        store._anchor = anchor
+        try:
+            store._begin_writing(lock, lock_timeout_s, guard)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     @classmethod
-    def _over(cls, path: str, connection: sqlite.Connection, now_us: int) -> Self:
+    def _over(
+        cls,
+        path: str,
+        connection: sqlite.Connection,
+        now_us: int,
+        group: str | None = None,
+    ) -> Self:
         try:
-            return cls(path, connection, now_us=now_us)
+            return cls(path, connection, now_us=now_us, group=group)
         except errors.StoreError:
             connection.close()
             raise
@@ -158,8 +192,11 @@ class SqliteEventStore:
             connection.close()
             raise _translated(path, error) from error
 
-    def _begin_writing(self, lock: WriteLock, lock_timeout_s: float) -> None:
+    def _begin_writing(
+        self, lock: WriteLock, lock_timeout_s: float, guard: Guard
+    ) -> None:
         self._lock_timeout_s = lock_timeout_s
+        self._guard = guard
         self._writer = Writer(
             self.path,
             self._connection,
@@ -174,7 +211,18 @@ class SqliteEventStore:
             sealer=self._sealer,
         )
         with self._mutex:
-            self._recover(self._writer)
+            recover(self._recovery(self._writer, guard))
+
+    def _recovery(self, writer: Writer, guard: Guard) -> Recovery:
+        return Recovery(
+            connection=self._connection,
+            dictionary=self._dictionary,
+            sets=self._sets,
+            liveness=self._liveness,
+            writer=writer,
+            guard=guard,
+            lock_timeout_s=self._lock_timeout_s,
+        )
 
     def _sealer(self) -> Sealer:
         if self._sealer_made is None:
@@ -184,31 +232,6 @@ class SqliteEventStore:
                 self._connection, self.path, self.store_id, self._anchor
             )
         return self._sealer_made
-
-    def _recover(self, writer: Writer) -> None:
-        """End what processes that are gone have left open."""
-        connection = self._connection
-        with self._snapshot():
-            live = self._liveness.live_slots()
-            dead = interrupted.dead_processes(connection, live)
-            is_open = bool(interrupted.open_gates(connection, dead))
-        if not dead:
-            return
-        if not is_open:
-            # No commit of its own for a mark.
-            writer.postponed.append(lambda: interrupted.mark_swept(connection, dead))
-            return
-        writer.change(
-            self._lock_timeout_s,
-            lambda: interrupted.end_attempts(
-                connection,
-                writer.appender,
-                self._dictionary,
-                self._sets,
-                dead=interrupted.dead_processes(connection, live),
-                now_us=time.time_ns() // 1000,
-            ),
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -262,7 +285,7 @@ class SqliteEventStore:
     def get_event(self, event_id: str) -> Event | None:
         """Return the event with that id, or None."""
         with self._reading():
-            found = self._events(query.id_condition(event_id))
+            found = self._reader.events(query.id_condition(event_id))
         return found[0] if found else None
 
     def query_events(
@@ -275,14 +298,14 @@ class SqliteEventStore:
             ValueError: *page* has an offset and a keyset bound.
         """
         with self._reading():
-            items = self._page(filter, page)
-            total = self._count_events(filter)
+            items = self._reader.page(filter, page)
+            total = self._reader.count_events(filter)
         return Page(tuple(items), total)
 
     def count_events(self, filter: EventFilter = _ALL_EVENTS) -> int:
         """Return how many events match."""
         with self._reading():
-            return self._count_events(filter)
+            return self._reader.count_events(filter)
 
     def follow(
         self,
@@ -329,17 +352,19 @@ class SqliteEventStore:
             condition = attempts.where(filter, live)
             if after_seq is not None:
                 condition = query.all_of([attempts.changed_since(after_seq), condition])
-            where = self._where_attempts(filter)
+            where = self._reader.where_attempts(filter)
             if order == "oldest":
                 where.reverse()
-            return self._attempts(condition, live, where, limit, order)
+            return self._reader.attempts(condition, live, where, limit, order)
 
     def count_attempts(self, filter: AttemptFilter = _ALL_ATTEMPTS) -> int:
         """Return how many attempts match. Raises like `query_attempts`."""
         with self._reading_attempts() as live:
             condition = attempts.where(filter, live)
             source = f"{attempts.FROM_ATTEMPTS} AND {condition.sql}"
-            return self._count(source, condition, self._where_attempts(filter))
+            return self._reader.count(
+                source, condition, self._reader.where_attempts(filter)
+            )
 
     def get_attempt(self, call_id_or_prefix: str) -> list[Attempt]:
         """
@@ -348,13 +373,13 @@ class SqliteEventStore:
         At most 20, newest first.
         """
         with self._reading_attempts() as live:
-            where = self._where_attempts(_ALL_ATTEMPTS)
+            where = self._reader.where_attempts(_ALL_ATTEMPTS)
             exact = attempts.id_exactly(call_id_or_prefix)
-            found = self._attempts(exact, live, where, 1)
+            found = self._reader.attempts(exact, live, where, 1)
             if found:
                 return found
             prefix = attempts.id_prefix(call_id_or_prefix)
-            return self._attempts(prefix, live, where, _MOST_PREFIX_MATCHES)
+            return self._reader.attempts(prefix, live, where, _MOST_PREFIX_MATCHES)
 
     def usage(self, caller: str, capability: str) -> Usage:
         """Return how calls of *caller* were granted *capability*, for each source."""
@@ -379,7 +404,7 @@ class SqliteEventStore:
     def knows_caller(self, caller: str) -> bool:
         """Return whether some event is of *caller*."""
         with self._reading():
-            return self._count_events(EventFilter(callers=(caller,))) > 0
+            return self._reader.count_events(EventFilter(callers=(caller,))) > 0
 
     def coverage(self) -> Coverage:
         """Return how much the store holds and from when to when."""
@@ -476,13 +501,36 @@ class SqliteEventStore:
 
     def _append(self, events: Sequence[Event], limits: CallLimits | None = None) -> int:
         self._require_open()
-        return self._require_writer().append(
-            events, lock_timeout_s=self._lock_timeout_s, limits=limits
-        )
+        writer, guard = self._require_writer(), self._guard
+        assert guard is not None
+        if guard.has_spooled:
+            with self._mutex, suppress(errors.StoreError):
+                replay(self._recovery(writer, guard))
+        try:
+            return writer.append(
+                events, lock_timeout_s=self._lock_timeout_s, limits=limits
+            )
+        except (errors.IdentityConflictError, errors.UnstorableEventError):
+            raise
+        except errors.StoreError as error:
+            if all(map(is_end_of_attempt, events)):
+                guard.save(events, error)
+            raise
 
-    def _before_commit(self) -> None:
+    def _before_commit(self, events: Sequence[Event]) -> None:
         """Look once more, under the lock, whether what is written to is the store."""
         self._require_open()
+        assert self._guard is not None
+        self._guard.check(events)
+
+    def _read_after(self, seq: int) -> list[Event]:
+        with self._reading():
+            return self._reader.events(
+                Condition("TRUE"),
+                [Range(seq + 1, MAX_COUNT)],
+                direction="ASC",
+                limit=_FOLLOW_BATCH,
+            )
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -529,103 +577,6 @@ class SqliteEventStore:
             sql = "SELECT coalesce(max(id), 0) FROM processes"
             newest = self._connection.execute(sql).fetchone()[0]
         return LiveProcesses(self._liveness.live_slots(), newest)
-
-    def _events(
-        self,
-        condition: Condition,
-        where: Sequence[Range] = (EVERYWHERE,),
-        *,
-        direction: str = "DESC",
-        limit: int = MAX_COUNT,
-    ) -> list[Event]:
-        sql = (
-            f"SELECT {rows.SELECTED} {rows.FROM_EVENTS}"
-            f" WHERE e.seq BETWEEN ? AND ? AND {condition.sql}"
-            f" ORDER BY e.seq {direction} LIMIT ?"
-        )
-        found: list[Sequence[Any]] = []
-        for one in where:
-            values = (one.first, one.last, *condition.values, limit - len(found))
-            found += self._connection.execute(sql, values).fetchall()
-            if len(found) >= limit:
-                break
-        return self._decoded(found)
-
-    def _decoded(self, found: Sequence[Sequence[Any]]) -> list[Event]:
-        texts = read_texts(self._connection, found)
-        return [
-            rows.decode(row, texts.get(row[0], {}), self._dictionary, self._sets)
-            for row in found
-        ]
-
-    def _page(self, filter: EventFilter, page: PageRequest) -> list[Event]:
-        where = ranges(self._connection, query.named(filter), query.span(filter, page))
-        is_upward = page.after_seq is not None
-        if is_upward:
-            where.reverse()
-        items = self._events(
-            query.where(filter),
-            where,
-            direction="ASC" if is_upward else "DESC",
-            limit=min(page.offset + page.limit, MAX_COUNT),
-        )[page.offset :]
-        if is_upward:
-            items.reverse()
-        return items
-
-    def _count_events(self, filter: EventFilter) -> int:
-        named = query.named(filter)
-        condition = query.where(filter)
-        source = f"FROM events AS e WHERE {condition.sql}"
-        if query.is_counted(filter) and len(named) == 1:
-            number, rest = counted(self._connection, named[0])
-            return number + self._count(source, condition, [rest] if rest else [])
-        if filter == _ALL_EVENTS:
-            return usage.read_coverage(self._connection).events
-        where = ranges(self._connection, named, query.span(filter))
-        return self._count(source, condition, where)
-
-    def _read_after(self, seq: int) -> list[Event]:
-        with self._reading():
-            return self._events(
-                Condition("TRUE"),
-                [Range(seq + 1, MAX_COUNT)],
-                direction="ASC",
-                limit=_FOLLOW_BATCH,
-            )
-
-    def _where_attempts(self, filter: AttemptFilter) -> list[Range]:
-        return ranges(self._connection, attempts.named(filter), attempts.span(filter))
-
-    def _attempts(
-        self,
-        condition: Condition,
-        live: LiveProcesses,
-        where: Sequence[Range],
-        limit: int | None,
-        order: Order = "newest",
-    ) -> list[Attempt]:
-        direction = "ASC" if order == "oldest" else "DESC"
-        sql = (
-            f"{attempts.select_attempts(live)} AND e.seq BETWEEN ? AND ?"
-            f" AND {condition.sql} ORDER BY e.seq {direction} LIMIT ?"
-        )
-        most = MAX_COUNT if limit is None else limit
-        found: list[Sequence[Any]] = []
-        for one in where:
-            values = (one.first, one.last, *condition.values, most - len(found))
-            found += self._connection.execute(sql, values).fetchall()
-            if len(found) >= most:
-                break
-        return [attempts.read_attempt(row, self._dictionary) for row in found]
-
-    def _count(self, source: str, condition: Condition, where: Sequence[Range]) -> int:
-        sql = f"SELECT count(*) {source} AND e.seq BETWEEN ? AND ?"
-        count = 0
-        for one in where:
-            values = (*condition.values, one.first, one.last)
-            count += self._connection.execute(sql, values).fetchone()[0]
-        return count
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:

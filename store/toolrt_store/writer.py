@@ -71,7 +71,7 @@ class Writer:
         liveness: Liveness,
         process: str,
         started_us: int,
-        before_commit: Callable[[], None],
+        before_commit: Callable[[Sequence[Event]], None],
         sealer: Callable[[], Sealer],
     ) -> None:
         self._path = path
@@ -85,7 +85,7 @@ class Writer:
         self._before_commit = before_commit
         self._sealer = sealer
         self._sealed_at_s = time.monotonic()
-        self._places = Places(connection, dictionary, liveness)
+        self.places = Places(connection, dictionary, liveness)
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
         self._slot: int | None = None
@@ -220,21 +220,21 @@ class Writer:
                 event = request.events[0]
                 assert self._slot is not None
                 try:
-                    self._places.admit(request.limits, event, seq, self._slot)
+                    self.places.admit(request.limits, event, seq, self._slot)
                 except RateLimitedError as refusal:
                     request.refusal = refusal
                 else:
                     placed.add(event.call_id)
             seq += len(request.events)
         encoded = self.appender.append(events, placed)
-        self._places.leave(encoded)
+        self.places.leave(encoded)
 
     def _guarded(self, events: Sequence[Event], work: Callable[[], None]) -> None:
         """Do *work*; whatever goes wrong leaves as a StoreError."""
         if self._problem is not None:
             raise self._problem
         try:
-            self._before_commit()
+            self._before_commit(events)
             work()
         except sqlite.Error as error:
             raise self._translated(events, error) from error

@@ -47,7 +47,7 @@ def test_files_are_private(tmp_path: Path, umask: int) -> None:
     with SqliteEventStore.open(path) as store:
         store.append_event(gate_event())
         names = {"audit.db", "audit.db-wal", "audit.db-shm"}
-        names |= {"audit.db.lock", "audit.db.live"}
+        names |= {"audit.db.lock", "audit.db.live", "audit.db.spool"}
         assert {entry.name: mode_of(entry) for entry in path.parent.iterdir()} == (
             dict.fromkeys(names, 0o600)
         )

@@ -475,7 +475,7 @@ from toolrt_store import SqliteEventStore, StoreError, StoreUnavailableError
 from toolrt_store.spool import Spool
 from tests.store.samples import call_event, gate_event
 path = sys.argv[1] + "/audit.db"
-store = SqliteEventStore.open(path)
+store = SqliteEventStore.open(path, reserve=0)
 spool = Spool(path)
 spool.prepare()
 store.append_event(gate_event(1))

@@ -28,6 +28,7 @@ from toolrt_store import (
     SqliteEventStore,
     StoreUnavailableError,
     UnstorableEventError,
+    sqlite,
 )
 
 from .samples import NOON_US, call_event, call_id, details, gate_event
@@ -302,7 +303,7 @@ class TestFilters:
 
 def test_a_swallowed_event_is_noticed(store: SqliteEventStore, db_path: Path) -> None:
     """A trigger added under us that drops rows without an error does not go unseen."""
-    with closing(sqlite3.connect(db_path)) as meddler:
+    with closing(sqlite.connect(db_path)) as meddler:
         meddler.execute(
             "CREATE TRIGGER swallow BEFORE INSERT ON events"
             " BEGIN SELECT RAISE(IGNORE); END"

@@ -1,0 +1,101 @@
+"""
+What an open for writing makes good: records that wait in the spool, attempts left open.
+
+The spool comes first: a record in it may be the end of an attempt whose process is gone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from toolrt.event import Event
+from toolrt_store import interrupted, sqlite
+from toolrt_store.dictionary import Dictionary
+from toolrt_store.grant_sets import GrantSets
+from toolrt_store.guard import Guard
+from toolrt_store.liveness import Liveness
+from toolrt_store.query import id_condition
+from toolrt_store.retention import finish_pruning
+from toolrt_store.writer import Writer
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of an open store that recovering takes. Its mutex is held."""
+
+    connection: sqlite.Connection
+    dictionary: Dictionary
+    sets: GrantSets
+    liveness: Liveness
+    writer: Writer
+    guard: Guard
+    lock_timeout_s: float
+
+
+def is_end_of_attempt(event: Event) -> bool:
+    """Return whether *event* is the end of a call that a process of the store ran."""
+    return (
+        event.kind == "call"
+        and event.details is not None
+        and event.details.process is not None
+    )
+
+
+def recover(parts: Recovery) -> None:
+    """Replay the spool, end interrupted attempts, finish a pruning that was killed."""
+    if parts.guard.has_spooled:
+        replay(parts)
+    _sweep(parts)
+    finish_pruning(parts.connection, parts.writer, parts.lock_timeout_s)
+
+
+def replay(parts: Recovery) -> None:
+    """
+    Store what waits in the spool, each record once.
+
+    Raises:
+        StoreError: It could not be stored; it stays in the spool.
+    """
+    with parts.writer.locked(parts.lock_timeout_s):
+        found = parts.guard.spooled()
+        missing = [event for _, event in found if not _is_stored(parts, event)]
+        if missing:
+            parts.writer.transact(lambda: _append(parts, missing))
+        parts.guard.clear([slot for slot, _ in found])
+
+
+def _append(parts: Recovery, events: list[Event]) -> None:
+    encoded = parts.writer.appender.append(events)
+    parts.writer.places.leave(encoded)
+
+
+def _is_stored(parts: Recovery, event: Event) -> bool:
+    condition = id_condition(event.id)
+    sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"  # noqa: S608 - of constants
+    row: Any = parts.connection.execute(sql, condition.values).fetchone()
+    return row is not None
+
+
+def _sweep(parts: Recovery) -> None:
+    connection, writer = parts.connection, parts.writer
+    live = parts.liveness.live_slots()
+    dead = interrupted.dead_processes(connection, live)
+    if not dead:
+        return
+    if not interrupted.open_gates(connection, dead):
+        # No commit of its own for a mark.
+        writer.postponed.append(lambda: interrupted.mark_swept(connection, dead))
+        return
+    writer.change(
+        parts.lock_timeout_s,
+        lambda: interrupted.end_attempts(
+            connection,
+            writer.appender,
+            parts.dictionary,
+            parts.sets,
+            dead=interrupted.dead_processes(connection, live),
+            now_us=time.time_ns() // 1000,
+        ),
+    )
