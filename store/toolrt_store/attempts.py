@@ -379,6 +379,23 @@ WHERE contexts.{field} IS NOT NULL GROUP BY contexts.{field}"""
 WHERE value IS NOT NULL GROUP BY value"""
 
 
+def group_sql(field: str, live: LiveProcesses) -> str:
+    """Return the SQL of what attempts are grouped by, as a text."""
+    if field in _CONTEXT_FIELDS:
+        column = f"(SELECT {field} FROM contexts WHERE id = e.context)"
+    elif field == "outcome":
+        column = outcome_sql(live)
+    elif field in ("day", "hour"):
+        form = "%Y-%m-%d" if field == "day" else "%Y-%m-%dT%H"
+        return f"strftime('{form}', e.at_us / 1000000, 'unixepoch')"
+    elif field == "decision":
+        cases = " ".join(f"WHEN {n} THEN '{text}'" for n, text in _DECISIONS.items())
+        return f"CASE {_DECISION} {cases} END"
+    else:
+        column = _EVENT_FIELDS[field][0]
+    return f"(SELECT text FROM names WHERE id = {column})"
+
+
 def changed_since(seq: int) -> Condition:
     """Return the condition that an attempt has an event above *seq*."""
     ended = "SELECT gate FROM events WHERE seq > ? AND gate IS NOT NULL"

@@ -12,6 +12,7 @@ from toolrt.errors import IdentityConflictError, StoreError, UnstorableEventErro
 from toolrt_store import sqlite
 
 __all__ = [
+    "EventMissingError",
     "ForeignStoreError",
     "IdentityConflictError",
     "RecordSpooledError",
@@ -63,6 +64,16 @@ class RecordSpooledError(StoreError):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, f"{problem}; the record is kept in {path}.spool")
+
+
+class EventMissingError(StoreError):
+    """There is no event with that id; ``event_id`` is what was asked for."""
+
+    code = "not_found"
+
+    def __init__(self, path: str, event_id: str) -> None:
+        self.event_id = event_id
+        super().__init__(path, f"it holds no event {event_id!r}")
 
 
 class StoreTooNewError(StoreError):

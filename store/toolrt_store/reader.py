@@ -6,6 +6,7 @@ Ranges come from the index of blocks and conditions from the filter; here both m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -126,3 +127,19 @@ class Reader:
             values = (*condition.values, one.first, one.last)
             count += self._connection.execute(sql, values).fetchone()[0]
         return count
+
+    def count_by(
+        self, field: str, filter: AttemptFilter, live: LiveProcesses
+    ) -> list[tuple[str | None, int]]:
+        """Return how many attempts that match have each value of *field*."""
+        condition = attempts.where(filter, live)
+        sql = (
+            f"SELECT {attempts.group_sql(field, live)}, count(*)"
+            f" {attempts.FROM_ATTEMPTS} AND {condition.sql}"
+            " AND e.seq BETWEEN ? AND ? GROUP BY 1"
+        )
+        found: Counter[str | None] = Counter()
+        for one in self.where_attempts(filter):
+            values = (*condition.values, one.first, one.last)
+            found.update(dict(self._connection.execute(sql, values)))
+        return sorted(found.items(), key=lambda item: (-item[1], item[0] or ""))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from toolrt_store import blocks, sqlite
 from toolrt_store.blocks import BLOCK
 from toolrt_store.writer import Writer
@@ -34,6 +36,19 @@ SELECT min(e.seq) FROM events AS e
 WHERE e.seq <= ? AND e.kind = 0 AND e.outcome = 1 AND e.flags & 8 AND NOT EXISTS (
   SELECT 1 FROM events AS c WHERE c.gate = e.seq)
 """
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What a pruning removed: so many events, and all up to ``up_to`` are gone now."""
+
+    events: int
+    up_to: int
+
+
+def pruned_up_to(connection: sqlite.Connection) -> int:
+    """Return the last sequence that was pruned; 0 for none."""
+    found: int = connection.execute(_PRUNED).fetchone()[0]
+    return found
 
 
 def cut_before(connection: sqlite.Connection, before_us: int) -> int:

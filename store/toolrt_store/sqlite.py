@@ -21,6 +21,7 @@ Connection = sqlite.Connection
 Cursor = sqlite.Cursor
 Error = sqlite.Error
 IntegrityError = sqlite.IntegrityError
+Warning = sqlite.Warning  # noqa: A001 - its name in the module
 SQLITE_VERSION = sqlite.sqlite_version
 connect = sqlite.connect
 
@@ -30,5 +31,6 @@ __all__ = [
     "Cursor",
     "Error",
     "IntegrityError",
+    "Warning",
     "connect",
 ]

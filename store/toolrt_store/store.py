@@ -45,6 +45,14 @@ from toolrt_store.query import Condition
 from toolrt_store.ranges import Range
 from toolrt_store.reader import Reader
 from toolrt_store.recovery import Recovery, is_end_of_attempt, recover, replay
+from toolrt_store.redaction import redact_texts
+from toolrt_store.retention import (
+    Pruned,
+    cut_before,
+    finish_pruning,
+    pruned_up_to,
+    set_cut,
+)
 from toolrt_store.sink import StoreSink
 from toolrt_store.spool import Spool
 from toolrt_store.system import system_event
@@ -52,6 +60,7 @@ from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
 if TYPE_CHECKING:
+    from toolrt_store.adhoc import Selection
     from toolrt_store.checkpoint import Checkpoint, SignedCheckpoint
     from toolrt_store.sealing import Sealer
     from toolrt_store.verify import Verification
@@ -63,6 +72,11 @@ _MOST_PREFIX_MATCHES: Final = 20
 _ALL_EVENTS: Final = EventFilter()
 _FIRST_PAGE: Final = PageRequest()
 _ALL_ATTEMPTS: Final = AttemptFilter()
+#: The fields that `SqliteEventStore.count_attempts_by` groups by.
+GROUP_FIELDS: Final = (
+    *("actor", "caller", "code", "day", "decision", "effect", "hour", "namespace"),
+    *("outcome", "pack", "tool", "verb"),
+)
 #: The fields that `SqliteEventStore.values` lists.
 VALUE_FIELDS: Final = ("actor", "caller", "capability", "namespace", "outcome", "tool")
 
@@ -493,6 +507,99 @@ class SqliteEventStore:
         with self._reading():
             found = self._connection.execute(sql).fetchall()
         return [SignedCheckpoint(*row) for row in found]
+
+    def prune(self, before_us: int, *, reason: str | None = None) -> Pruned:
+        """
+        Remove the oldest events, as far as all of them are before *before_us*.
+
+        Only whole prefixes up to a signed checkpoint go, and never an attempt in part.
+        That it was done is itself an event. What is left still verifies.
+
+        Raises:
+            SealKeyError: The key cannot be used.
+            StoreError: It could not be done.
+        """
+        with self._mutex:
+            self._require_open()
+            writer = self._require_writer()
+            cut = cut_before(self._connection, before_us)
+            if not cut or cut <= pruned_up_to(self._connection):
+                return Pruned(0, pruned_up_to(self._connection))
+
+            def change() -> None:
+                appender = writer.appender
+                event = system_event(
+                    "pruned", time.time_ns() // 1000, up_to=cut, reason=reason
+                )
+                appender.append([event])
+                set_cut(self._connection, cut)
+
+            writer.change(self._lock_timeout_s, change)
+            gone = finish_pruning(self._connection, writer, self._lock_timeout_s)
+        self.checkpoint()
+        return Pruned(gone, cut)
+
+    def redact(self, event_id: str, *, reason: str | None = None) -> int:
+        """
+        Remove the free texts of one event for good; return how many there were.
+
+        The chain holds their digests, so it stays intact. It is itself an event.
+
+        Raises:
+            EventMissingError: There is no such event.
+            StoreError: It could not be done.
+        """
+        found = self.get_event(event_id)
+        if found is None or found.seq is None:
+            raise errors.EventMissingError(self.path, event_id)
+        seq = found.seq
+        count = 0
+
+        def change() -> None:
+            nonlocal count
+            count = redact_texts(self._connection, seq)
+            event = system_event(
+                "redacted", time.time_ns() // 1000, event=event_id, reason=reason
+            )
+            self._require_writer().appender.append([event])
+
+        with self._mutex:
+            self._require_open()
+            writer = self._require_writer()
+            with writer.locked(self._lock_timeout_s):
+                writer.transact(change)
+                # The log still has the page as it was.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
+
+    def count_attempts_by(
+        self, field: str, filter: AttemptFilter = _ALL_ATTEMPTS
+    ) -> list[tuple[str | None, int]]:
+        """
+        Return how many attempts that match have each value of *field*, most first.
+
+        Raises:
+            ValueError: *field* is not one of GROUP_FIELDS.
+        """
+        if field not in GROUP_FIELDS:
+            raise ValueError(f"by {', '.join(GROUP_FIELDS)}, not by {field!r}")
+        with self._reading_attempts() as live:
+            return self._reader.count_by(field, filter, live)
+
+    def select(
+        self, sql: str, *, limit: int = 10_000, timeout_s: float = 10.0
+    ) -> Selection:
+        """
+        Run one SELECT of an operator's own, on a connection that can only read.
+
+        Raises:
+            SelectError: It is no single SELECT, fails, or took longer than *timeout_s*.
+        """
+        from toolrt_store.adhoc import select
+
+        with self._mutex:
+            self._require_open()
+        return select(self.path, sql, limit=limit, timeout_s=timeout_s)
 
     def _require_writer(self) -> Writer:
         if self._writer is None:
