@@ -42,6 +42,7 @@ from toolrt.gate import Allow, glob
 from toolrt.loading import load_object, load_pack
 from toolrt.middleware import RedactPaths
 from toolrt.pack import Binding
+from toolrt.secrets import EnvTokenBroker, FileTokenBroker, TokenBroker
 from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
@@ -197,6 +198,9 @@ def open_registry(
         builder.with_middleware(_redaction(session.config))
     if store is not None:
         builder.with_event_store(store, calls=True)
+        broker = _broker(session)
+        if broker is not None:
+            builder.with_token_broker(broker)
         # Only to make a call: to list or to help needs no key, and must not make one.
         if any(h.paginates for pack in session.packs for h in pack.handlers):
             builder.with_cursor_issuer(_cursor_issuer(session))
@@ -219,6 +223,17 @@ def _redaction(config: LoadedConfig) -> RedactPaths:
             fault = config.fault(str(exc), "middleware", "redact_paths", index)
             raise ConfigError([fault]) from exc
     return RedactPaths([(pattern, _REDACTED) for pattern in patterns])
+
+
+def _broker(session: Session) -> TokenBroker | None:
+    """Return the broker that the config names; it is asked at a call and not before."""
+    table = session.config.config.secrets
+    if table.broker == "env":
+        return EnvTokenBroker(table.prefix or "", session.environ)
+    if table.broker == "file":
+        assert table.path is not None  # held by the checks of the config
+        return FileTokenBroker(session.config.resolve(table.path))
+    return None
 
 
 def _cursor_issuer(session: Session) -> CursorIssuer:
@@ -402,6 +417,7 @@ def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pa
             cwd=config.resolve(handler.cwd) if handler.cwd else None,
             exit_codes=handler.exit_codes,
             allow_dash=handler.allow_dash,
+            secrets=handler.secrets,
         )
         pack.bind(
             _definition(verb, handler),
@@ -457,7 +473,6 @@ def inert_settings(config: LoadedConfig) -> list[Fault]:
     given = [
         (("sink",), whole.sink),
         (("ucan",), whole.ucan != model.Ucan()),
-        (("secrets",), whole.secrets != model.Secrets()),
         (("store", "retention"), whole.store.retention),
         (("store", "group"), whole.store.group),
         (("store", "anchor"), whole.store.anchor),

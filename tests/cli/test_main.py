@@ -212,12 +212,12 @@ def test_config_validate_runs_nothing_of_what_is_not_trusted(
 
 def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
     """What is checked and not done yet is said, with its place."""
-    path = config('[store]\nretention = "7d"\n[secrets]\nbroker = "env"\n')
+    path = config('[store]\nretention = "7d"\n[ucan]\nbearer = true\n')
 
     err = cli("config", "validate").err
 
     assert f"{path}:2:1: store.retention has no effect yet" in err
-    assert f"{path}:3:2: secrets has no effect yet" in err
+    assert f"{path}:3:2: ucan has no effect yet" in err
 
 
 def test_there_may_be_nothing_to_trust(cli: Cli) -> None:

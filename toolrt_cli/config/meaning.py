@@ -98,11 +98,26 @@ def _only_with_rules(key: str, kind: str, *, given: bool) -> Problem:
     )
 
 
+#: The key of ``[secrets]`` that goes with each broker.
+_BROKER_KEYS: Final = {"file": "path", "env": "prefix"}
+
+
 def _secrets_problems(secrets: Mapping[str, Any]) -> Iterator[Problem]:
-    if secrets.get("broker") == "file" and "path" not in secrets:
+    broker = secrets.get("broker")
+    if broker == "file" and "path" not in secrets:
         yield Problem(
             path=("secrets", "path"), message='broker "file" needs the key "path"'
         )
+    if broker is not None and broker not in ("env", "file"):
+        return  # a broker that is none is a fault of its own
+    for one, key in _BROKER_KEYS.items():
+        if key in secrets and broker != one:
+            stands = "none is given" if broker is None else f"it is {quote(broker)}"
+            yield Problem(
+                path=("secrets", key),
+                message=f"key {quote(key)} needs the broker {quote(one)}, {stands}",
+                at="key",
+            )
 
 
 def _sink_problems(sink: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -153,6 +168,7 @@ def _handler_problems(handler: Mapping[str, Any], path: Path) -> Iterator[Proble
     if not isinstance(args, dict):
         return
     yield from _command_problems(handler, args, path)
+    yield from _variable_problems(handler, path)
     for place, name in _named_arguments(handler):
         if name not in args:
             yield _undeclared(name, args, (*path, *place))
@@ -181,6 +197,17 @@ def _command_problems(
         for name in names:
             if name not in args:
                 yield _undeclared(name, args, at)
+
+
+def _variable_problems(handler: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    from toolrt.bindings.command import secret_faults
+
+    secrets = _array(handler.get("secrets"))
+    if not all(isinstance(name, str) for name in secrets):
+        return  # a fault of its own
+    env = [name for name in _array(handler.get("env")) if isinstance(name, str)]
+    for index, problem in secret_faults(secrets, env):
+        yield Problem(path=(*path, "secrets", index), message=show(problem))
 
 
 def _undeclared(name: str, args: Mapping[str, Any], path: Path) -> Problem:
