@@ -88,6 +88,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     ends_itself: bool = False
     #: ``file:line``, or ``""`` where it has none.
     source: str = ""
+    #: Whether its schemas are right by construction; others are checked at a build.
+    has_sure_schemas: bool = False
 
 
 class EndpointKind(msgspec.Struct, frozen=True):
@@ -257,12 +259,14 @@ class Pack:
                 )
             except TypeError as exc:
                 raise PackDefinitionError(self.name, str(exc), handler=name) from exc
+            is_generated = not {"input_schema", "output_schema"} & declared.keys()
             code = function.__code__
             self.bind(
                 definition,
                 _native_binding(function, given),
                 is_async=bool(code.co_flags & _ASYNC_FLAG),
                 source=f"{code.co_filename}:{code.co_firstlineno}",
+                has_sure_schemas=is_generated and not native.has_keywords(function),
             )
             return function
 
@@ -276,15 +280,22 @@ class Pack:
         is_async: bool = False,
         ends_itself: bool = False,
         source: str = "",
+        has_sure_schemas: bool = False,
     ) -> None:
         """
         Add a handler whose code is *call*.
+
+        Args:
+            has_sure_schemas: That the schemas were checked elsewhere, so that no build
+                need do it: the first check of a process costs several milliseconds.
 
         Raises:
             PackDefinitionError: A field of *definition* breaks a rule.
         """
         definition = _checked(self.name, definition)
-        bound = BoundHandler(definition, call, is_async, ends_itself, source)
+        bound = BoundHandler(
+            definition, call, is_async, ends_itself, source, has_sure_schemas
+        )
         self._handlers.append(bound)
 
     @property

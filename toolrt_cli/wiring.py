@@ -424,6 +424,8 @@ def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pa
             _adopting(bind_command(spec)),
             ends_itself=True,
             source=_place(config, "pack", name, "handler", verb),
+            # `config validate` names what is wrong with them, at its place.
+            has_sure_schemas=True,
         )
     return pack
 

@@ -195,6 +195,21 @@ def test_config_validate_loads_what_the_config_names(
     assert f"{path}:2:1" in no_gate.err
 
 
+def test_config_validate_names_a_pattern_that_is_none(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """Of an argument of a command tool, at its place, before any call finds it."""
+    path = config(
+        """[pack.p.handler.v]\ncommand = ["true"]\nargs.a = { pattern = "(" }\n"""
+    )
+
+    ran = cli("config", "validate")
+
+    assert ran.code == 5
+    assert "expected a regular expression" in ran.err
+    assert f"{path}:3:22" in ran.err
+
+
 def test_config_validate_runs_nothing_of_what_is_not_trusted(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from toolrt import (
     ExecutionFailed,
     GateRequest,
     GateUnavailableError,
+    HandlerDef,
     InvalidArgs,
     InvalidArgsError,
     Pack,
@@ -408,9 +409,10 @@ class TestRefusals:
         assert isinstance(result.error, InvalidArgsError)
 
     def test_a_schema_that_is_none_is_the_packs_fault(self, bench: Bench) -> None:
-        """A broken schema is reported by handler and recorded as INTERNAL."""
+        """Even one that was promised to be right: named by handler, and INTERNAL."""
         pack = Pack("bad")
-        pack.handler("x", input_schema={"type": "nope"})(lambda: 1)
+        definition = HandlerDef(name="x", input_schema={"type": "nope"})
+        pack.bind(definition, lambda _params, _ctx: 1, has_sure_schemas=True)
         bench.builder.register(pack)
 
         result = bench.run("x", {"a": 1})

@@ -60,7 +60,7 @@ def validate_command(
     """
     located = _locate(streams, environ, file)
     data = read(located) if located.path else b""
-    loaded = load(located, data) if located.path else load(located)
+    loaded = load(located, data, is_examined=True)
     # What is not trusted is read, never run: its packs stay where they are.
     is_ours = located.origin != "found" or _is_trusted(located, data, environ)
     if is_ours:

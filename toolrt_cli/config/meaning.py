@@ -8,6 +8,7 @@ them first takes what has the expected shape and leaves the rest to that module.
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -234,6 +235,9 @@ def _arg_problems(arg: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for index, choice in enumerate(_array(arg.get("enum"))):
         plain = {"type": arg.get("type", "string")}
         yield from _misfits(choice, plain, (*path, "enum", index))
+    for bound in ("minimum", "maximum"):
+        if not _is_finite(_number(arg.get(bound), 0)):
+            yield _not_finite(arg[bound], (*path, bound))
     for low, high in (("minimum", "maximum"), ("minLength", "maxLength")):
         if _number(arg.get(low), 0) > _number(arg.get(high), _UNBOUNDED):
             message = f"{low} {shown(arg[low])} is above {high} {shown(arg[high])}"
@@ -252,12 +256,24 @@ def _misfits(value: Any, arg: Mapping[str, Any], path: Path) -> Iterator[Problem
         got = got if isinstance(value, list | dict) else f"{got}, {shown(value)}"
         yield Problem(path=path, message=f"expected {_JSON_KINDS[wanted]}, got {got}")
         return
+    if isinstance(value, float) and not _is_finite(value):
+        yield _not_finite(value, path)
+        return
     for rule in _broken_rules(value, arg):
         yield Problem(path=path, message=f"expected {rule}, got {shown(value)}")
     if isinstance(value, list):
         for index, item in enumerate(value):
             if isinstance(arg.get("items"), dict):
                 yield from _misfits(item, arg["items"], (*path, index))
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # an int may be too long
+
+
+def _not_finite(value: float, path: Path) -> Problem:
+    message = f"expected a number that JSON has, got {shown(value)}"
+    return Problem(path=path, message=message)
 
 
 _JSON_KINDS: Final = {

@@ -517,6 +517,18 @@ def test_shape(
             "expected a string, got an integer, 1",
         ),
         _case(
+            "bound that JSON does not have",
+            _TOOL + "args.a = { type = 'number', maximum = inf }\n",
+            (3, 39, 3),
+            "expected a number that JSON has, got inf",
+        ),
+        _case(
+            "default that JSON does not have",
+            _TOOL + "args.a = { type = 'number', default = nan }\n",
+            (3, 39, 3),
+            "expected a number that JSON has, got nan",
+        ),
+        _case(
             "range without room",
             _TOOL + "args.a = { minLength = 3, maxLength = 2 }\n",
             (3, 24, 1),
@@ -536,6 +548,36 @@ def test_meaning(
 
     assert (fault.line, fault.column, fault.length) == place
     assert (fault.message, fault.suggestion) == (message, suggestion)
+
+
+_PATTERNS = """\
+[runtime]
+confirm = ["reed"]
+[pack.p.handler.v]
+command = ["x"]
+args.a = { pattern = "(" }
+args.b = { type = "array", items = { pattern = "[" } }
+args.c = { pattern = "^x", default = "y" }
+args.d = { pattern = "^x", default = "xy" }
+args.e = { pattern = 3 }
+"""
+
+
+def test_patterns_are_judged_where_a_config_is_examined(tmp_path: Path) -> None:
+    """In one pass with everything else; other commands have no time for it."""
+    file = tmp_path / "toolrt.toml"
+    file.write_text(_PATTERNS)
+    with pytest.raises(ConfigError) as caught:
+        load(Located(str(file), "flag"), is_examined=True)
+
+    assert [(f.line, f.column, f.message) for f in caught.value.faults] == [
+        (2, 12, 'expected one of "destructive", "read", "write", got "reed"'),
+        (5, 22, 'expected a regular expression as in ECMA-262, got "("'),
+        (6, 48, 'expected a regular expression as in ECMA-262, got "["'),
+        (7, 38, 'expected a match of "^x", got "y"'),
+        (9, 22, "expected a string, got an integer, 3"),
+    ]
+    assert len(_faults(tmp_path, _PATTERNS)) == 2
 
 
 _MANY = """\
