@@ -48,6 +48,7 @@ from toolrt.errors import (
     PackDefinitionError,
     PackLoadError,
     PackRedeclaredError,
+    PacksNotLoadedError,
     PermissionDeniedError,
     PolicyError,
     RateLimitedError,
@@ -62,6 +63,7 @@ from toolrt.errors import (
     ToolrtError,
     ToolTimeoutError,
     UnknownKindError,
+    UnknownPackError,
     UnstorableEventError,
     VerbCollisionError,
 )
@@ -89,7 +91,13 @@ from toolrt.gate import (
     RateLimitObligation,
     RuleGate,
 )
-from toolrt.loading import FoundPack, discover_packs, load_packs
+from toolrt.loading import (
+    FoundPack,
+    LoadedPacks,
+    discover_packs,
+    load_packs,
+    try_load_packs,
+)
 from toolrt.metrics import ToolMetrics
 from toolrt.middleware import (
     ErrorView,
@@ -184,6 +192,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidNamespaceError",
     "KindHook",
+    "LoadedPacks",
     "Middleware",
     "MiddlewareCall",
     "MiddlewareError",
@@ -199,6 +208,7 @@ __all__ = [
     "PackDefinitionError",
     "PackLoadError",
     "PackRedeclaredError",
+    "PacksNotLoadedError",
     "Page",
     "PageRequest",
     "PaginatedResult",
@@ -236,6 +246,7 @@ __all__ = [
     "ToolrtError",
     "UcanChain",
     "UnknownKindError",
+    "UnknownPackError",
     "UnstorableEventError",
     "ValidationRule",
     "VerbCategory",
@@ -244,4 +255,5 @@ __all__ = [
     "discover_packs",
     "load_packs",
     "now_rfc3339",
+    "try_load_packs",
 ]

@@ -83,7 +83,7 @@ def _require_dependencies(packs: Sequence[Pack], index: Mapping[str, int]) -> No
     missing = [
         MissingPackDependencyError(pack.name, name)
         for pack in packs
-        for name in pack.requires
+        for name in dict.fromkeys(pack.requires)
         if name not in index
     ]
     if len(missing) == 1:

@@ -19,13 +19,11 @@ from toolrt import (
     AllowAllGate,
     AllowRule,
     Authority,
-    CallContext,
     Deny,
     Gate,
     GateRequest,
     GateRule,
     Grant,
-    HandlerDef,
     InvalidInputError,
     Pack,
     PackLoadError,
@@ -34,32 +32,21 @@ from toolrt import (
     RegistryError,
     RuleGate,
     TierLimits,
-    ToolrtError,
 )
 from toolrt.cursor import CursorIssuer, load_key
 from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
-from toolrt.loading import load_object, load_pack
+from toolrt.loading import load_object
 from toolrt.middleware import RedactPaths
-from toolrt.pack import Binding
 from toolrt.secrets import EnvTokenBroker, FileTokenBroker, TokenBroker
-from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
+from toolrt_cli.packs import BrokenPack, load_listed, place_of
 from toolrt_cli.streams import Streams, prints_to_stderr
-from toolrt_cli.version import VERSION
 
 #: What stands for a path that the config hides.
 _REDACTED: Final = "<redacted>"
-_BYTES_DEFAULT: Final = StdSettings().max_bytes
-
-
-class BrokenPack(msgspec.Struct, frozen=True):
-    """A pack that the config lists and that could not be loaded."""
-
-    name: str
-    problem: str
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +113,7 @@ def session_over(
     config: LoadedConfig, settings: Globals, environ: Mapping[str, str]
 ) -> Session:
     """Return the session of a config that is loaded already."""
-    packs, broken = _load_packs(config)
+    packs, broken = load_listed(config)
     return Session(
         settings=settings,
         environ=environ,
@@ -325,7 +312,7 @@ def _gate(session: Session) -> Gate:
         except PackLoadError as exc:
             raise ConfigError([config.fault(str(exc), "gate", "kind")]) from exc
     restricted = {
-        name: (caller.actors, _place(config, "callers", name, "actors"))
+        name: (caller.actors, place_of(config, "callers", name, "actors"))
         for name, caller in config.config.callers.items()
         if caller.actors is not None
     }
@@ -354,113 +341,6 @@ def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:
     at = config.position("gate", "rule", index)
     fields = {name: getattr(rule, name) for name in rule.__struct_fields__}
     return GateRule(**fields, file=config.path, line=at and at.line)
-
-
-def _load_packs(
-    config: LoadedConfig,
-) -> tuple[tuple[Pack, ...], tuple[BrokenPack, ...]]:
-    packs: list[Pack] = []
-    broken: list[BrokenPack] = []
-    for name in config.config.runtime.packs:
-        try:
-            packs.append(_load_one(config, name))
-        except ToolrtError as exc:
-            broken.append(BrokenPack(name, str(exc)))
-    # What requires a broken pack is broken with it; the others are not taken down.
-    while True:
-        lost = {pack.name for pack in broken}
-        for pack in packs:
-            missing = lost.intersection(pack.requires)
-            if missing:
-                packs.remove(pack)
-                problem = f"requires {min(missing)!r}, which could not be loaded"
-                broken.append(BrokenPack(pack.name, problem))
-                break
-        else:
-            return tuple(packs), tuple(broken)
-
-
-def _load_one(config: LoadedConfig, name: str) -> Pack:
-    table = config.config.pack.get(name)
-    if table is not None:
-        return _command_pack(config, name, table)
-    if name == "std":
-        return std_pack(_std_settings(config), version=VERSION)
-    with prints_to_stderr():
-        return load_pack(name)
-
-
-def _std_settings(config: LoadedConfig) -> StdSettings:
-    table = config.config.std
-    return StdSettings(
-        roots=tuple(config.resolve(root) for root in table.roots or ()),
-        max_bytes=table.max_bytes or _BYTES_DEFAULT,
-        fetch_private=table.fetch_private,
-    )
-
-
-def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pack:
-    from toolrt.bindings.command import CommandSpec, bind_command
-
-    pack = Pack(
-        name,
-        description=table.description,
-        requires=table.requires,
-        source=_place(config, "pack", name),
-    )
-    for verb, handler in table.handler.items():
-        spec = CommandSpec(
-            command=handler.command,
-            output=handler.output,
-            env=handler.env,
-            stdin=handler.stdin,
-            cwd=config.resolve(handler.cwd) if handler.cwd else None,
-            exit_codes=handler.exit_codes,
-            allow_dash=handler.allow_dash,
-            secrets=handler.secrets,
-        )
-        pack.bind(
-            _definition(verb, handler),
-            _adopting(bind_command(spec)),
-            ends_itself=True,
-            source=_place(config, "pack", name, "handler", verb),
-            # `config validate` names what is wrong with them, at its place.
-            has_sure_schemas=True,
-        )
-    return pack
-
-
-def _adopting(command: Binding) -> Binding:
-    """Return *command* for a process that makes one call: it ends what escapes."""
-
-    def call(params: dict[str, Any], ctx: CallContext) -> Any:
-        from toolrt.bindings.process import adopt_orphans
-
-        adopt_orphans()
-        return command(params, ctx)
-
-    return call
-
-
-def _definition(verb: str, handler: model.Handler) -> HandlerDef:
-    return HandlerDef(
-        name=verb,
-        description=handler.description,
-        input_schema=handler.input_schema(),
-        capabilities=handler.capabilities,
-        effect=handler.effect,
-        tier=handler.tier,
-        max_concurrent=handler.max_concurrent,
-        rate_limit_per_min=handler.rate_limit_per_min,
-        timeout=handler.timeout,
-        max_output=handler.max_output,
-        secrets=handler.secrets,
-    )
-
-
-def _place(config: LoadedConfig, *path: str) -> str:
-    at = config.position(*path)
-    return f"{config.path}:{at.line}" if at else str(config.path)
 
 
 def name_broken(session: Session, streams: Streams) -> None:

@@ -361,6 +361,14 @@ class TestLoadOrder:
             assert all(order.index(name) < at for name in made.requires)
 
 
+def test_a_requirement_that_is_repeated_is_missing_once() -> None:
+    """One name that is not there is one fault, however often it is written down."""
+    with pytest.raises(MissingPackDependencyError) as caught:
+        build(pack("a", "z", "z"))
+
+    assert str(caught.value).count("'z'") == 1
+
+
 class TestSchemas:
     """A schema that a person wrote is checked when the registry is built."""
 

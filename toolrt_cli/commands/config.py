@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from toolrt import UnknownPackError
 from toolrt_cli.config import (
     ConfigError,
     Fault,
@@ -16,11 +19,13 @@ from toolrt_cli.config import (
     read,
 )
 from toolrt_cli.config.faults import key_text
+from toolrt_cli.config.problems import did_you_mean
 from toolrt_cli.config.trust import state_of, trust
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.output import emit_document
+from toolrt_cli.packs import BrokenPack
 from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import (
     cwd,
@@ -93,16 +98,26 @@ def _require_working(
         ConfigError: Packs that cannot be loaded, or do not fit; or no such gate.
     """
     session = session_over(loaded, streams.settings, environ)
-    names = loaded.config.runtime.packs
-    faults = [
-        loaded.fault(broken.problem, "runtime", "packs", names.index(broken.name))
-        for broken in session.broken
-        if broken.name in names
-    ]
+    faults = [_fault_of(loaded, broken) for broken in session.broken]
+    for require in (
+        lambda: require_sinks(loaded),
+        lambda: open_registry(session, None),
+    ):
+        try:
+            require()
+        except ConfigError as exc:
+            faults += exc.faults
     if faults:
         raise ConfigError(faults)
-    require_sinks(loaded)
-    open_registry(session, None)
+
+
+def _fault_of(loaded: LoadedConfig, broken: BrokenPack) -> Fault:
+    at = loaded.config.runtime.packs.index(broken.listed)
+    fault = loaded.fault(broken.problem, "runtime", "packs", at)
+    if isinstance(broken.error, UnknownPackError):
+        hint = did_you_mean(broken.listed, broken.error.available)
+        return msgspec.structs.replace(fault, suggestion=hint)
+    return fault
 
 
 def trust_command(

@@ -45,7 +45,7 @@ def list_command(session: Session, streams: Streams) -> int:
             "handlers": None,
             "requires": [],
             "status": "broken",
-            "source": broken.name,
+            "source": broken.listed,
             "error": broken.problem,
         }
         for broken in session.broken
