@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
@@ -352,7 +353,7 @@ def _frozen(value: Any) -> Any:
 
 def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
     """Return *definition* with every field of its type, or raise what is wrong."""
-    name = definition.name
+    name, timeout = definition.name, definition.timeout
 
     def fail(problem: str) -> PackDefinitionError:
         return PackDefinitionError(pack, problem, handler=name)
@@ -366,8 +367,8 @@ def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
         raise fail("a verb is [a-z][a-z0-9_.-]*, at most 64 characters")
     if definition.max_concurrent < 0:
         raise fail("max_concurrent must not be negative")
-    if definition.timeout is not None and definition.timeout <= 0:
-        raise fail("timeout must be more than 0 seconds")
+    if timeout is not None and not 0 < timeout < inf:
+        raise fail("timeout must be more than 0 seconds, and finite")
     rate = definition.rate_limit_per_min
     if rate is not None and rate < 1:
         raise fail("rate_limit_per_min must be at least 1")

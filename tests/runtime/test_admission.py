@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
@@ -24,6 +25,7 @@ from toolrt import (
     HandlerDef,
     InvalidArgs,
     InvalidArgsError,
+    InvalidInputError,
     Pack,
     PackDefinitionError,
     PermissionDeniedError,
@@ -169,7 +171,11 @@ class TestGate:
         assert "division" not in str(result.error)
         assert bench.kinds == [("gate", "error")]
         assert result.decision == "gate_unavailable"
-        assert bench.store.events[0].payload["decision"] == "gate_unavailable"
+        payload = bench.store.events[0].payload
+        assert (payload["decision"], payload["deny_reason"]) == (
+            "gate_unavailable",
+            reason,
+        )
 
     def test_a_gate_may_be_told_to_let_through_when_it_fails(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
@@ -420,6 +426,28 @@ class TestRefusals:
         assert isinstance(result.error, PackDefinitionError)
         assert "bad:x" in str(result.error)
         assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+
+    @pytest.mark.parametrize(
+        "timeout_s", [0, -1, -math.inf, math.inf, math.nan, "5", True, 0.0]
+    )
+    def test_a_deadline_that_is_none_is_refused(
+        self, bench: Bench, timeout_s: Any
+    ) -> None:
+        """It is input like any other: recorded as invalid_args, nothing gated or run."""
+        result = bench.add(timeout_s=timeout_s)
+
+        assert isinstance(result.error, InvalidInputError)
+        assert isinstance(result.outcome, InvalidArgs)
+        assert result.outcome.message == "timeout_s: must be a positive, finite number"
+        assert bench.kinds == [("call", "invalid_args")]
+        assert bench.runs.params == []
+
+    @pytest.mark.parametrize("timeout_s", [10**400, 1e-9, 1])
+    def test_any_deadline_that_can_pass_is_taken(
+        self, bench: Bench, timeout_s: float
+    ) -> None:
+        """Of a clock that stands still even the shortest does not pass."""
+        assert bench.add(timeout_s=timeout_s).error is None
 
     def test_a_dry_run_decides_records_and_runs_nothing(self, bench: Bench) -> None:
         """Success with dry_run, and a preview of the arguments."""
