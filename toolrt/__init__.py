@@ -91,6 +91,7 @@ from toolrt.gate import (
     RateLimitObligation,
     RuleGate,
 )
+from toolrt.kinds import create_with_hook
 from toolrt.loading import (
     FoundPack,
     LoadedPacks,
@@ -252,6 +253,7 @@ __all__ = [
     "VerbCategory",
     "VerbCollisionError",
     "Visibility",
+    "create_with_hook",
     "discover_packs",
     "load_packs",
     "now_rfc3339",
