@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import sys
 from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
@@ -236,6 +237,20 @@ class TestGate:
         assert (context.source, context.session_id) == ("cli", "s")
         assert context.requested == ("notes:write",)
 
+    def test_where_nobody_imported_logging_nothing_is_logged(
+        self,
+        bench: Bench,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Nobody listens then, and the import is a fifth of a start."""
+        caplog.set_level(logging.INFO, "toolrt.gate")
+        monkeypatch.delitem(sys.modules, "logging")
+
+        assert bench.add().ok
+        assert "logging" not in sys.modules
+        assert caplog.records == []
+
     def test_a_decision_is_logged_once_with_its_json(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -426,6 +441,20 @@ class TestRefusals:
         assert isinstance(result.error, PackDefinitionError)
         assert "bad:x" in str(result.error)
         assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+
+    def test_an_authority_that_breaks_is_internal(self, bench: Bench) -> None:
+        """Also for a tool that nobody knows: it is asked before the name is refused."""
+
+        class Broken(Authority):
+            def resolve(self, *given: Any, **named: Any) -> Any:
+                raise OSError("hush")
+
+        bench.builder.with_authority(Broken())
+
+        result = bench.run("nothing")
+
+        assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+        assert "hush" not in str(result.error)
 
     @pytest.mark.parametrize(
         "timeout_s", [0, -1, -math.inf, math.inf, math.nan, "5", True, 0.0]

@@ -56,3 +56,15 @@ def test_a_refused_call_is_not_counted() -> None:
         limiter.admit("t", 5, [free, full], 0)
 
     limiter.admit("t", 1, [free], 0)
+
+
+def test_a_window_that_has_passed_is_forgotten() -> None:
+    """Callers that come once do not stay in memory; the next window is a new one."""
+    limiter = Limiter()
+    window = per_minute("t", "alice", 1)
+    limiter.admit("t", 0, [window], 0)
+
+    limiter.admit("t", 0, [window], 60 * SECOND)
+
+    with pytest.raises(RateLimitedError):
+        limiter.admit("t", 0, [window], 61 * SECOND)
