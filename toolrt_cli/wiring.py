@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from toolrt import (
+    DEFAULT_TIERS,
     ActorRef,
     AllowAllGate,
     AllowRule,
@@ -32,7 +33,10 @@ from toolrt import (
     RegistryError,
     RuleGate,
     TierLimits,
+    Tool,
+    Visibility,
 )
+from toolrt.context import Tier
 from toolrt.cursor import CursorIssuer, load_key
 from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
@@ -172,12 +176,7 @@ def open_registry(
         )
         .with_authority(authority(session))
         .with_alarm()
-        .with_tiers(
-            {
-                name: _tier_limits(name, table)
-                for name, table in config.runtime.tiers.items()
-            }
-        )
+        .with_tiers(_tiers(session.config))
     )
     if session.config.sha256:
         builder.with_policy(session.config.sha256)
@@ -198,6 +197,22 @@ def open_registry(
     except (RegistryError, InvalidInputError) as exc:
         fault = session.config.fault(str(exc), "runtime", "packs")
         raise ConfigError([fault]) from exc
+
+
+def find_tool(session: Session, name: str) -> Tool | None:
+    """
+    Return the public tool that *name* (verb or tool id) names, if a pack has it.
+
+    For what has to be known before there can be a registry: whether the packs fit
+    together is not asked.
+    """
+    for pack in session.packs:
+        for bound in pack.bound_handlers:
+            verb = bound.definition.name
+            is_public = bound.definition.visibility is Visibility.VERB
+            if is_public and name in (verb, f"{pack.name}:{verb}"):
+                return Tool(pack, bound, {**DEFAULT_TIERS, **_tiers(session.config)})
+    return None
 
 
 def _redaction(config: LoadedConfig) -> RedactPaths:
@@ -229,14 +244,14 @@ def _cursor_issuer(session: Session) -> CursorIssuer:
     return CursorIssuer(load_key(environ=session.environ, path=path))
 
 
-def _tier_limits(name: Any, table: model.TierTable) -> TierLimits:
-    from toolrt import DEFAULT_TIERS
-
-    default: TierLimits = DEFAULT_TIERS[name]
-    return TierLimits(
-        table.timeout or default.timeout_s,
-        table.max_output or default.max_output_bytes,
-    )
+def _tiers(config: LoadedConfig) -> dict[Tier, TierLimits]:
+    return {
+        name: TierLimits(
+            table.timeout or DEFAULT_TIERS[name].timeout_s,
+            table.max_output or DEFAULT_TIERS[name].max_output_bytes,
+        )
+        for name, table in config.config.runtime.tiers.items()
+    }
 
 
 def authority(session: Session, callers: Iterable[str] | None = None) -> Authority:

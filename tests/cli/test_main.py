@@ -1,12 +1,17 @@
 """The way in: help, usage, config faults, trust, help topics."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from toolrt import RecordLostError, ToolFailedError
 from toolrt_cli.exit_codes import MEANINGS, Exit
+from toolrt_cli.grammar import Globals
+from toolrt_cli.problems import report
+from toolrt_cli.streams import open_streams
 from toolrt_cli.version import VERSION
 
 from .conftest import Cli
@@ -92,6 +97,24 @@ def test_usage_errors_are_json_in_json_mode(cli: Cli) -> None:
 
     assert error["code"] == "usage"
     assert error["next"]
+
+
+def test_a_lost_record_and_the_failure_before_it_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """How the tool itself ended stands within the error in JSON mode."""
+    failure = ToolFailedError("NO_ROOM", tool_id="p:x", text="full")
+    error = RecordLostError("locked", failure=failure)
+
+    report(error, open_streams(Globals(output="json"), {}))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)["error"]
+    assert told["code"] == "record_lost"
+    assert (told["failure"]["tool_code"], told["failure"]["text"]) == (
+        "NO_ROOM",
+        "full",
+    )
 
 
 def test_all_config_faults_at_once_with_their_places(
