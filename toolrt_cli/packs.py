@@ -6,7 +6,7 @@ A pack that cannot be loaded is told and takes no other with it, save those that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from toolrt.loading import BUILT_IN_PACK, load_pack
 from toolrt.pack import Binding
 from toolrt.std import StdSettings, std_pack
 from toolrt_cli.config import LoadedConfig, model
-from toolrt_cli.streams import prints_to_stderr
+from toolrt_cli.streams import Streams, prints_to_stderr
 from toolrt_cli.version import VERSION
 
 _BYTES_DEFAULT: Final = StdSettings().max_bytes
@@ -62,6 +62,12 @@ def load_listed(
         for one in lost:
             del found[one.listed]
     return tuple(found.values()), tuple(broken)
+
+
+def name_broken(broken: Iterable[BrokenPack], streams: Streams) -> None:
+    """Remark on each pack that could not be loaded."""
+    for one in broken:
+        streams.remark(f"pack {one.name} is not loaded: {one.problem}")
 
 
 def _lacking(found: Mapping[str, Pack]) -> Iterator[BrokenPack]:

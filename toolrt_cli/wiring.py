@@ -47,7 +47,7 @@ from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_conf
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
 from toolrt_cli.packs import BrokenPack, load_listed, place_of
-from toolrt_cli.streams import Streams, prints_to_stderr
+from toolrt_cli.streams import prints_to_stderr
 
 #: What stands for a path that the config hides.
 _REDACTED: Final = "<redacted>"
@@ -162,8 +162,7 @@ def open_registry(
         over_gate: Makes the gate to be asked from the one that the config names.
 
     Raises:
-        ConfigError: The packs do not fit together, there is no such gate, or a pattern
-            is wrong.
+        ConfigError: The packs do not fit together, or there is no such gate.
         CursorKeyError: A loaded tool gives results in pages, and their key is unusable.
     """
     config = session.config.config
@@ -181,7 +180,8 @@ def open_registry(
     if session.config.sha256:
         builder.with_policy(session.config.sha256)
     if config.middleware.redact_paths:
-        builder.with_middleware(_redaction(session.config))
+        patterns = config.middleware.redact_paths
+        builder.with_middleware(RedactPaths([(one, _REDACTED) for one in patterns]))
     if store is not None:
         builder.with_event_store(store, calls=True)
         broker = _broker(session)
@@ -190,6 +190,10 @@ def open_registry(
         # Only to make a call: to list or to help needs no key, and must not make one.
         if any(h.paginates for pack in session.packs for h in pack.handlers):
             builder.with_cursor_issuer(_cursor_issuer(session))
+    return _built(session, builder)
+
+
+def _built(session: Session, builder: RegistryBuilder) -> Registry:
     for pack in session.packs:
         builder.register(pack)
     try:
@@ -197,6 +201,21 @@ def open_registry(
     except (RegistryError, InvalidInputError) as exc:
         fault = session.config.fault(str(exc), "runtime", "packs")
         raise ConfigError([fault]) from exc
+
+
+def working_faults(session: Session) -> list[Fault]:
+    """Return everything that stops a call although each key of the config is right."""
+    faults: list[Fault] = []
+    for require in (
+        lambda: require_sinks(session.config),
+        lambda: _gate(session),
+        lambda: _built(session, RegistryBuilder()),
+    ):
+        try:
+            require()
+        except ConfigError as exc:
+            faults += exc.faults
+    return faults
 
 
 def find_tool(session: Session, name: str) -> Tool | None:
@@ -213,18 +232,6 @@ def find_tool(session: Session, name: str) -> Tool | None:
             if is_public and name in (verb, f"{pack.name}:{verb}"):
                 return Tool(pack, bound, {**DEFAULT_TIERS, **_tiers(session.config)})
     return None
-
-
-def _redaction(config: LoadedConfig) -> RedactPaths:
-    """Return what hides the paths that the config names, each pattern checked alone."""
-    patterns = config.config.middleware.redact_paths
-    for index, pattern in enumerate(patterns):
-        try:
-            RedactPaths([(pattern, _REDACTED)])
-        except ValueError as exc:
-            fault = config.fault(str(exc), "middleware", "redact_paths", index)
-            raise ConfigError([fault]) from exc
-    return RedactPaths([(pattern, _REDACTED) for pattern in patterns])
 
 
 def _broker(session: Session) -> TokenBroker | None:
@@ -356,12 +363,6 @@ def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:
     at = config.position("gate", "rule", index)
     fields = {name: getattr(rule, name) for name in rule.__struct_fields__}
     return GateRule(**fields, file=config.path, line=at and at.line)
-
-
-def name_broken(session: Session, streams: Streams) -> None:
-    """Remark on each pack that could not be loaded."""
-    for broken in session.broken:
-        streams.remark(f"pack {broken.name} is not loaded: {broken.problem}")
 
 
 def inert_settings(config: LoadedConfig) -> list[Fault]:

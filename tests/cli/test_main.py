@@ -248,6 +248,61 @@ def test_config_validate_runs_nothing_of_what_is_not_trusted(
     assert not Path("ran").exists()
 
 
+DOUBTFUL = """
+[runtime]
+packs = ["std", "p"]
+[callers.a]
+capabilities = ["fs:*", "fs:raed", "repo:*", "p:do"]
+[pack.p.handler."p.do"]
+command = ["true"]
+capabilities = ["p:do"]
+secrets = ["token"]
+"""
+
+
+def test_what_cannot_be_meant_is_named(cli: Cli, config: WriteConfig) -> None:
+    """Valid, exit 0, with its place: grants of what nobody needs, secrets from nowhere."""
+    path = config(DOUBTFUL)
+
+    ran = cli("config", "validate")
+
+    assert ran.code == 0
+    nobody = "no loaded pack declares such a capability"
+    assert ran.err.splitlines() == [
+        f'{path}:5:25: callers.a.capabilities[1] {nobody}; did you mean "fs:read"?',
+        f"{path}:5:36: callers.a.capabilities[2] {nobody}",
+        f'{path}:9:1: pack.p.handler."p.do".secrets cannot be had: there is no broker',
+    ]
+    document = cli("config", "validate", "-o", "json").document
+    assert [one["line"] for one in document["warnings"]] == [5, 5, 9]
+
+
+def test_what_stops_every_call_is_told_in_one_pass(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """A pack that is none, a gate that is none and packs that do not fit."""
+    config(
+        """
+        [runtime]
+        packs = ["std", "p", "q", "no_such_module:pack"]
+        [gate]
+        kind = "python:no_such_module:Gate"
+        [[sink]]
+        kind = "stdout"
+        required = true
+        [pack.p.handler.same]
+        command = ["true"]
+        [pack.q.handler.same]
+        command = ["true"]
+        """
+    )
+
+    faults = cli("config", "validate", "-o", "json").error["faults"]
+
+    assert [fault["line"] for fault in faults] == [3, 6, 5, 3]
+    assert "'same'" in faults[-1]["message"]
+
+
 def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
     """What is checked and not done yet is said, with its place."""
     path = config('[store]\nretention = "7d"\n[ucan]\nbearer = true\n')

@@ -32,12 +32,12 @@ from toolrt_cli.escape import escape, show_block
 from toolrt_cli.exit_codes import Exit, exit_code
 from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
 from toolrt_cli.json_text import ArgumentSyntaxError
+from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
 from toolrt_cli.streams import Streams, open_streams, prints_to_stderr
 from toolrt_cli.wiring import (
     Session,
     find_tool,
-    name_broken,
     open_registry,
     open_session,
     require_sinks,
@@ -67,7 +67,7 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
         if options.help:
             return _show_tool(tool)
     streams = open_streams(settings, environ)
-    name_broken(session, streams)
+    name_broken(session.broken, streams)
     call = _call(session, options, tool)
     return _make(session, call, options, streams, tool)
 

@@ -9,6 +9,7 @@ them first takes what has the expected shape and leaves the rest to that module.
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -32,6 +33,7 @@ def meaning_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _runtime_problems(_table(data.get("runtime")))
     yield from _gate_problems(_table(data.get("gate")))
     yield from _secrets_problems(_table(data.get("secrets")))
+    yield from _middleware_problems(_table(data.get("middleware")))
     for index, sink in enumerate(_array(data.get("sink"))):
         yield from _sink_problems(_table(sink), ("sink", index))
     for name, pack in _table(data.get("pack")).items():
@@ -119,6 +121,17 @@ def _secrets_problems(secrets: Mapping[str, Any]) -> Iterator[Problem]:
                 message=f"key {quote(key)} needs the broker {quote(one)}, {stands}",
                 at="key",
             )
+
+
+def _middleware_problems(middleware: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(_array(middleware.get("redact_paths"))):
+        if isinstance(pattern, str):
+            try:
+                re.compile(pattern)
+            except re.error as exc:
+                message = f"expected a regular expression, got {quote(pattern)}: {exc}"
+                path = ("middleware", "redact_paths", index)
+                yield Problem(path=path, message=show(message))
 
 
 def _sink_problems(sink: Mapping[str, Any], path: Path) -> Iterator[Problem]:

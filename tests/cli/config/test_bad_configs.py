@@ -403,6 +403,13 @@ def test_shape(
             "expected a string, got an integer, 1",
         ),
         _case(
+            "pattern to redact",
+            "[middleware]\nredact_paths = ['ok', '(']\n",
+            (2, 23, 3),
+            'expected a regular expression, got "(":'
+            " missing ), unterminated subpattern at position 0",
+        ),
+        _case(
             "name of the built-in pack",
             "[pack.std]\n",
             (1, 7, 3),
