@@ -62,7 +62,15 @@ def parse_pairs(
     Raises:
         ArgumentSyntaxError: With every word that cannot be read.
     """
-    pairs = _Pairs(schema, read_file, base or {})
+    try:
+        values = _taken(words, _Pairs(schema, read_file, base or {}))
+        typed: dict[str, Any] = _with_integers(values, schema, schema)
+    except RecursionError as exc:
+        raise syntax_error("", "are nested too deeply") from exc
+    return typed
+
+
+def _taken(words: Sequence[str], pairs: _Pairs) -> dict[str, Any]:
     faults = [
         ArgFault("", "is no UTF-8 text", quoted(word))
         for word in words
@@ -81,8 +89,7 @@ def parse_pairs(
             faults.extend(exc.faults)
     if faults:
         raise ArgumentSyntaxError(faults)
-    values: dict[str, Any] = _with_integers(pairs.values, schema, schema)
-    return values
+    return pairs.values
 
 
 def parse_json_args(value: str, *, read_file: ReadFile) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from typing import Any
 
 import msgspec
@@ -305,6 +306,16 @@ def test_whole_numbers_are_integers_in_a_base_and_in_maps() -> None:
     found = parsed(schema=schema, base={"m": {"a": 3.0}, "x": 3.0})
 
     assert repr(found) == repr({"m": {"a": 3}, "x": 3.0})
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    """However it was read: by JSON's rules alone there is no bound."""
+    deep: list[Any] = []
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+
+    with pytest.raises(ArgumentSyntaxError, match="arguments: are nested too deeply"):
+        parsed(base={"a": deep})
 
 
 def test_all_faults_at_once() -> None:

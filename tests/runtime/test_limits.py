@@ -58,8 +58,8 @@ def test_a_refused_call_is_not_counted() -> None:
     limiter.admit("t", 1, [free], 0)
 
 
-def test_a_window_that_has_passed_is_forgotten() -> None:
-    """Callers that come once do not stay in memory; the next window is a new one."""
+def test_a_window_that_has_passed_counts_anew() -> None:
+    """Nothing of it is left once its last call is old enough, and the next one counts."""
     limiter = Limiter()
     window = per_minute("t", "alice", 1)
     limiter.admit("t", 0, [window], 0)
