@@ -4,6 +4,9 @@ BIN := .venv/bin
 # Work trees are not always writable by whoever set this; here bytecode is wanted.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What decides on a call: every branch of it has a test.
+DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py
+
 .PHONY: help demo test lint types hostile bench startup completions clean
 
 help:
@@ -40,6 +43,7 @@ types: .venv/ready
 test: lint types
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+	$(BIN)/coverage report --include=$(DECIDES) --fail-under=100
 
 hostile: .venv/ready
 	TOOLRT_HOSTILE=500 $(BIN)/python -m pytest tests/faults/test_hostile_tools.py

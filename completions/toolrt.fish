@@ -158,7 +158,7 @@ complete -c toolrt -n '__toolrt_in run' -s n -l dry-run -d 'Decide and record, b
 complete -c toolrt -n '__toolrt_in run' -s y -l yes -d 'Do not ask before an effect that asks'
 complete -c toolrt -n '__toolrt_in run' -l timeout -r -f -d 'Shorten the tool\'s deadline, such as 2s'
 complete -c toolrt -n '__toolrt_in run' -l cursor -r -f -d 'Go on with the page of this cursor'
-complete -c toolrt -n '__toolrt_in run' -l why -d 'Explain the decision on standard error'
+complete -c toolrt -n '__toolrt_in run' -l why -d 'Explain the decision'
 complete -c toolrt -n '__toolrt_in run' -l reason -r -f -d 'Keep this reason with the record'
 complete -c toolrt -n '__toolrt_in run' -s h -l help -d 'Show the help of this command or of the tool'
 complete -c toolrt -n '__toolrt_at 0 run' -f -a '(__toolrt_ask tools)' -d 'tool'

@@ -58,7 +58,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-y', '--yes'); Help = 'Do not ask before an effect that asks' }
                 @{ Names = @('--timeout'); Help = 'Shorten the tool''s deadline, such as 2s'; Name = 'TIME'; Kind = 'text' }
                 @{ Names = @('--cursor'); Help = 'Go on with the page of this cursor'; Name = 'CURSOR'; Kind = 'text' }
-                @{ Names = @('--why'); Help = 'Explain the decision on standard error' }
+                @{ Names = @('--why'); Help = 'Explain the decision' }
                 @{ Names = @('--reason'); Help = 'Keep this reason with the record'; Name = 'TEXT'; Kind = 'text' }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command or of the tool' }
             )

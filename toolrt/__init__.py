@@ -48,6 +48,7 @@ from toolrt.errors import (
     PackDefinitionError,
     PackLoadError,
     PackRedeclaredError,
+    PacksNotLoadedError,
     PermissionDeniedError,
     PolicyError,
     RateLimitedError,
@@ -62,6 +63,7 @@ from toolrt.errors import (
     ToolrtError,
     ToolTimeoutError,
     UnknownKindError,
+    UnknownPackError,
     UnstorableEventError,
     VerbCollisionError,
 )
@@ -89,7 +91,14 @@ from toolrt.gate import (
     RateLimitObligation,
     RuleGate,
 )
-from toolrt.loading import FoundPack, discover_packs, load_packs
+from toolrt.kinds import create_with_hook
+from toolrt.loading import (
+    FoundPack,
+    LoadedPacks,
+    discover_packs,
+    load_packs,
+    try_load_packs,
+)
 from toolrt.metrics import ToolMetrics
 from toolrt.middleware import (
     ErrorView,
@@ -184,6 +193,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidNamespaceError",
     "KindHook",
+    "LoadedPacks",
     "Middleware",
     "MiddlewareCall",
     "MiddlewareError",
@@ -199,6 +209,7 @@ __all__ = [
     "PackDefinitionError",
     "PackLoadError",
     "PackRedeclaredError",
+    "PacksNotLoadedError",
     "Page",
     "PageRequest",
     "PaginatedResult",
@@ -236,12 +247,15 @@ __all__ = [
     "ToolrtError",
     "UcanChain",
     "UnknownKindError",
+    "UnknownPackError",
     "UnstorableEventError",
     "ValidationRule",
     "VerbCategory",
     "VerbCollisionError",
     "Visibility",
+    "create_with_hook",
     "discover_packs",
     "load_packs",
     "now_rfc3339",
+    "try_load_packs",
 ]

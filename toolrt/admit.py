@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from hashlib import sha256
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -64,6 +65,7 @@ def admit(
     attempt = _begin(core, call, parent)
     try:
         _require_storable(call)
+        _require_time(call.timeout_s)
         _place(attempt)
         _pass_gate(attempt)
         tool = attempt.tool or require_tool(core, attempt.call.tool)
@@ -143,6 +145,15 @@ def _require_storable(call: ToolCall) -> None:
             raise InvalidInputError("labels: must be UTF-8 text without NUL")
 
 
+def _require_time(timeout_s: Any) -> None:
+    """Refuse a deadline that is none: zero, in the past, without end, no number."""
+    if timeout_s is None:
+        return
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not 0 < timeout_s < inf:
+        raise InvalidInputError("timeout_s: must be a positive, finite number")
+
+
 def _place(attempt: Attempt) -> None:
     """2: read the namespace and take a private copy of the arguments."""
     params = attempt.call.params
@@ -198,7 +209,7 @@ def _pass_gate(attempt: Attempt) -> None:
         attempt.limits = _limits(attempt, Allow(), request.verb)
         return
     if decision is None:
-        audit = AuditEvent.unavailable(request, core.gate_impl)
+        audit = AuditEvent.unavailable(request, core.gate_impl, problem)
     else:
         audit = AuditEvent.from_check(request, decision, core.gate_impl)
     attempt.decision = audit.decision

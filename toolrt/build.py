@@ -83,7 +83,7 @@ def _require_dependencies(packs: Sequence[Pack], index: Mapping[str, int]) -> No
     missing = [
         MissingPackDependencyError(pack.name, name)
         for pack in packs
-        for name in pack.requires
+        for name in dict.fromkeys(pack.requires)
         if name not in index
     ]
     if len(missing) == 1:
@@ -94,11 +94,8 @@ def _require_dependencies(packs: Sequence[Pack], index: Mapping[str, int]) -> No
 
 def _first_cycle(stuck: Mapping[str, Pack]) -> list[str]:
     """Return the cycle of the lowest pack that lies on one, closed with its name."""
-    for start in stuck:
-        path = _path_back(start, stuck)
-        if path:
-            return path
-    raise AssertionError("packs that cannot be placed hold a cycle")
+    # There is one: packs that cannot be placed hold a cycle.
+    return next(path for start in stuck if (path := _path_back(start, stuck)))
 
 
 def _path_back(start: str, stuck: Mapping[str, Pack]) -> list[str]:

@@ -127,15 +127,26 @@ class Tool:
             PackDefinitionError: The handler's ``input_schema`` is no JSON Schema.
         """
         if self._check is None:
-            try:
-                self._check = compile_check(self.definition.input_schema)
-            except ValueError as exc:
-                # The first line names the fault; the rest is a dump of the schema.
-                problem = f"input_schema: {str(exc).splitlines()[0]}"
-                raise PackDefinitionError(
-                    self.pack, problem, handler=self.verb
-                ) from exc
+            self._check = self._compiled("input_schema", self.definition.input_schema)
         return self._check
+
+    def require_schemas(self) -> None:
+        """
+        Raise if the handler has schemas that are none.
+
+        Raises:
+            PackDefinitionError: It names the handler, the schema and the place in it.
+        """
+        _ = self.check
+        if self.definition.output_schema is not None:
+            self._compiled("output_schema", self.definition.output_schema)
+
+    def _compiled(self, field: str, schema: Mapping[str, Any]) -> Check:
+        try:
+            return compile_check(schema)
+        except ValueError as exc:
+            problem = f"{field}: {exc}"
+            raise PackDefinitionError(self.pack, problem, handler=self.verb) from exc
 
     def windows(self, caller: str | None) -> tuple[Window, ...]:
         """Return the windows of time that limit *caller*'s calls."""

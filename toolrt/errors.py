@@ -7,6 +7,8 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     ├── RegistryError                     the pack author
     │   ├── PackDefinitionError
     │   ├── PackLoadError
+    │   │   ├── UnknownPackError
+    │   │   └── PacksNotLoadedError
     │   ├── PackRedeclaredError
     │   ├── MissingPackDependencyError
     │   ├── MissingPackDependenciesError
@@ -85,6 +87,27 @@ class PackLoadError(RegistryError):
         self.name = name
         self.problem = problem
         super().__init__(f"pack {name!r}: {problem}")
+
+
+class UnknownPackError(PackLoadError):
+    """No pack answers to a name; `available` holds those that are installed."""
+
+    code = "unknown_pack"
+
+    def __init__(self, name: str, available: Sequence[str]) -> None:
+        self.available = tuple(available)
+        installed = ", ".join(self.available) or "none"
+        super().__init__(name, f"not installed; installed packs: {installed}")
+
+
+class PacksNotLoadedError(PackLoadError):
+    """Several packs could not be loaded: all of them, in the order asked for."""
+
+    def __init__(self, failures: Sequence[PackLoadError]) -> None:
+        self.failures = tuple(failures)
+        first = self.failures[0]
+        super().__init__(first.name, first.problem)
+        self.args = ("; ".join(str(one) for one in self.failures),)
 
 
 class PackRedeclaredError(RegistryError):

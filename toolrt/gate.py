@@ -317,12 +317,17 @@ class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     @classmethod
-    def unavailable(cls, request: GateRequest, gate_impl: str) -> AuditEvent:
-        """Return the record of a gate that could not decide on *request*."""
-        event = cls.from_check(request, Deny(""), gate_impl)
-        return msgspec.structs.replace(
-            event, decision="gate_unavailable", deny_reason=None
-        )
+    def unavailable(
+        cls, request: GateRequest, gate_impl: str, problem: str
+    ) -> AuditEvent:
+        """
+        Return the record of a gate that could not decide on *request*.
+
+        Args:
+            problem: A fixed name of what was wrong, never the gate's own words.
+        """
+        event = cls.from_check(request, Deny(problem), gate_impl)
+        return msgspec.structs.replace(event, decision="gate_unavailable")
 
     def to_json(self) -> bytes:
         """Return the public JSON form."""

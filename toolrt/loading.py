@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from toolrt import build
-from toolrt.errors import PackLoadError
+from toolrt.errors import PackLoadError, PacksNotLoadedError, UnknownPackError
 from toolrt.pack import Pack
 
 ENTRY_POINT_GROUP: Final = "toolrt.packs"
+BUILT_IN_PACK: Final = "std"
 
 
 def load_object(name: str) -> Any:
@@ -52,30 +53,68 @@ def discover_packs() -> tuple[FoundPack, ...]:
     return tuple(sorted(found, key=lambda pack: (pack.name, pack.target)))
 
 
+class LoadedPacks(msgspec.Struct, frozen=True):
+    """What became of a list of names: the packs that are there, and every failure."""
+
+    packs: tuple[Pack, ...]
+    failures: tuple[PackLoadError, ...] = ()
+
+
+def try_load_packs(names: Sequence[str]) -> LoadedPacks:
+    """
+    Load every pack of *names* that can be loaded, in that order.
+
+    One that cannot takes no other with it. Whether the packs fit together, as what they
+    require and a name given twice, is for the registry's build to say.
+    """
+    packs: list[Pack] = []
+    failures: list[PackLoadError] = []
+    for name in names:
+        try:
+            packs.append(load_pack(name))
+        except PackLoadError as exc:
+            failures.append(exc)
+    return LoadedPacks(tuple(packs), tuple(failures))
+
+
 def load_packs(names: Sequence[str]) -> tuple[Pack, ...]:
     """
     Return the packs that *names* name, in that order; none is added by itself.
 
+    Every name is tried. `try_load_packs` returns what it raises, with the packs that
+    could be loaded.
+
     Raises:
-        PackLoadError: One is not installed or cannot be imported.
+        UnknownPackError: One is not installed.
+        PackLoadError: One cannot be imported or is no pack.
+        PacksNotLoadedError: Several could not be loaded.
         PackRedeclaredError: Two carry one name.
         MissingPackDependencyError: One that is required is not among them.
         MissingPackDependenciesError: Several are not.
     """
-    packs = tuple(load_pack(name) for name in names)
-    build.require_complete(packs)
-    return packs
+    loaded = try_load_packs(names)
+    if len(loaded.failures) == 1:
+        raise loaded.failures[0]
+    if loaded.failures:
+        raise PacksNotLoadedError(loaded.failures)
+    build.require_complete(loaded.packs)
+    return loaded.packs
 
 
 def load_pack(name: str) -> Pack:
     """
-    Return the pack that *name* names, as ``module:attr`` or as an entry point.
+    Return the pack that *name* names: ``std``, ``module:attr`` or an entry point.
 
     What is found is a `Pack`, or a callable without parameters that returns one.
 
     Raises:
-        PackLoadError: It is not installed, cannot be imported or is no pack.
+        UnknownPackError: It is not installed.
+        PackLoadError: It cannot be imported or is no pack.
     """
+    if name == BUILT_IN_PACK:
+        from toolrt.std import std_pack
+
+        return std_pack()
     found = load_object(name) if ":" in name else _from_entry_point(name)
     if not isinstance(found, Pack) and callable(found):
         try:
@@ -92,9 +131,12 @@ def _from_entry_point(name: str) -> Any:
     # Imported here: it takes a third of a start, and few packs come this way.
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name == name:
-            return load_object(point.value)
-    raise PackLoadError(
-        name, f"not installed: no entry point of that name in {ENTRY_POINT_GROUP!r}"
-    )
+    points = entry_points(group=ENTRY_POINT_GROUP)
+    target = next((point.value for point in points if point.name == name), None)
+    if target is None:
+        offered = {BUILT_IN_PACK, *(point.name for point in points)}
+        raise UnknownPackError(name, sorted(offered))
+    try:
+        return load_object(target)
+    except PackLoadError as exc:  # of the name that was asked for
+        raise PackLoadError(name, exc.problem) from exc.__cause__

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
@@ -88,6 +89,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     ends_itself: bool = False
     #: ``file:line``, or ``""`` where it has none.
     source: str = ""
+    #: Whether its schemas are right by construction; others are checked at a build.
+    has_sure_schemas: bool = False
 
 
 class EndpointKind(msgspec.Struct, frozen=True):
@@ -257,12 +260,14 @@ class Pack:
                 )
             except TypeError as exc:
                 raise PackDefinitionError(self.name, str(exc), handler=name) from exc
+            is_generated = not {"input_schema", "output_schema"} & declared.keys()
             code = function.__code__
             self.bind(
                 definition,
                 _native_binding(function, given),
                 is_async=bool(code.co_flags & _ASYNC_FLAG),
                 source=f"{code.co_filename}:{code.co_firstlineno}",
+                has_sure_schemas=is_generated and not native.has_keywords(function),
             )
             return function
 
@@ -276,15 +281,22 @@ class Pack:
         is_async: bool = False,
         ends_itself: bool = False,
         source: str = "",
+        has_sure_schemas: bool = False,
     ) -> None:
         """
         Add a handler whose code is *call*.
+
+        Args:
+            has_sure_schemas: That the schemas were checked elsewhere, so that no build
+                need do it: the first check of a process costs several milliseconds.
 
         Raises:
             PackDefinitionError: A field of *definition* breaks a rule.
         """
         definition = _checked(self.name, definition)
-        bound = BoundHandler(definition, call, is_async, ends_itself, source)
+        bound = BoundHandler(
+            definition, call, is_async, ends_itself, source, has_sure_schemas
+        )
         self._handlers.append(bound)
 
     @property
@@ -341,7 +353,7 @@ def _frozen(value: Any) -> Any:
 
 def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
     """Return *definition* with every field of its type, or raise what is wrong."""
-    name = definition.name
+    name, timeout = definition.name, definition.timeout
 
     def fail(problem: str) -> PackDefinitionError:
         return PackDefinitionError(pack, problem, handler=name)
@@ -355,8 +367,8 @@ def _checked(pack: str, definition: HandlerDef) -> HandlerDef:
         raise fail("a verb is [a-z][a-z0-9_.-]*, at most 64 characters")
     if definition.max_concurrent < 0:
         raise fail("max_concurrent must not be negative")
-    if definition.timeout is not None and definition.timeout <= 0:
-        raise fail("timeout must be more than 0 seconds")
+    if timeout is not None and not 0 < timeout < inf:
+        raise fail("timeout must be more than 0 seconds, and finite")
     rate = definition.rate_limit_per_min
     if rate is not None and rate < 1:
         raise fail("rate_limit_per_min must be at least 1")

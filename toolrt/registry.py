@@ -185,15 +185,17 @@ class RegistryBuilder:
             verb: Tool(pack, bound, self._tiers)
             for verb, (pack, bound) in public.items()
         }
+        sub_handlers = {
+            (pack.name, bound.definition.name): Tool(pack, bound, self._tiers)
+            for pack in packs
+            for bound in pack.bound_handlers
+            if bound.definition.visibility is Visibility.SUBHANDLER
+        }
+        _require_schemas((*tools.values(), *sub_handlers.values()))
         core = Core(
             tools=tools,
             by_id={tool.tool_id: tool for tool in tools.values()},
-            sub_handlers={
-                (pack.name, bound.definition.name): Tool(pack, bound, self._tiers)
-                for pack in packs
-                for bound in pack.bound_handlers
-                if bound.definition.visibility is Visibility.SUBHANDLER
-            },
+            sub_handlers=sub_handlers,
             gate=self._gate,
             gate_impl=str(getattr(self._gate, "impl_name", type(self._gate).__name__)),
             gate_on_error=self._gate_on_error,
@@ -428,6 +430,12 @@ class Registry:
                 if hook is not None:
                     return hook
         return None
+
+
+def _require_schemas(tools: Iterable[Tool]) -> None:
+    for tool in tools:
+        if not tool.bound.has_sure_schemas:
+            tool.require_schemas()
 
 
 def _tuple(requested: Iterable[str] | None) -> tuple[str, ...] | None:

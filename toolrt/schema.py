@@ -20,6 +20,7 @@ Check = Callable[[Any], tuple[ArgFault, ...]]
 
 ANYTHING: Final[Schema] = {"type": "object"}
 _SHOWN_CHARS: Final = 80
+_WHY_CHARS: Final = 200
 
 
 def compile_check(schema: Schema) -> Check:
@@ -27,13 +28,16 @@ def compile_check(schema: Schema) -> Check:
     Return the function that lists every fault of a value against *schema*.
 
     Raises:
-        ValueError: *schema* is no valid JSON Schema.
+        ValueError: *schema* is no valid JSON Schema, or needs another document.
     """
     if schema == ANYTHING:
         return _check_object
     import jsonschema_rs
 
-    validator = jsonschema_rs.validator_for(dict(schema))
+    try:
+        validator = jsonschema_rs.validator_for(dict(schema), retriever=_refuse)
+    except ValueError as exc:
+        raise ValueError(_first_fault(exc)) from exc
 
     def check(value: Any) -> tuple[ArgFault, ...]:
         try:
@@ -45,6 +49,19 @@ def compile_check(schema: Schema) -> Check:
         return tuple(sorted(found, key=lambda fault: fault.path))
 
     return check
+
+
+def _refuse(uri: str) -> Any:
+    # Without it a $ref would be fetched from wherever it points to.
+    raise ValueError("is not in the schema")
+
+
+def _first_fault(exc: ValueError) -> str:
+    """Return where a schema is wrong, and why; the rest is a dump of the schema."""
+    where = _dotted(getattr(exc, "instance_path", []))
+    why = next(iter(str(exc).splitlines()), "cannot be read")
+    why = why if len(why) <= _WHY_CHARS else why[: _WHY_CHARS - 1] + "…"
+    return f"{where}: {why}" if where else why
 
 
 def _check_object(value: Any) -> tuple[ArgFault, ...]:

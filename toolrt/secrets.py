@@ -118,6 +118,15 @@ class SecretBundle(Mapping[str, RedactedString]):
         return f"SecretBundle(names={self.names!r})"
 
 
+def variable_of(name: str) -> str:
+    """
+    Return the environment variable of the secret *name*.
+
+    Letters in upper case, everything but ASCII letters and digits as ``_``.
+    """
+    return _NOT_IN_VARIABLE.sub("_", name).upper()
+
+
 class TokenBroker(Protocol):
     """Where secrets come from. Called once a call, from any thread."""
 
@@ -136,8 +145,8 @@ class EnvTokenBroker:
     """
     Takes secrets from environment variables, the same for every caller.
 
-    The secret ``github_token`` is the variable *prefix* + ``GITHUB_TOKEN``: letters in
-    upper case, everything but ASCII letters and digits as ``_``.
+    The secret ``github_token`` is the variable *prefix* + ``GITHUB_TOKEN``; see
+    `variable_of`.
 
     Args:
         prefix: Begins the name of every variable.
@@ -161,7 +170,7 @@ class EnvTokenBroker:
         return SecretBundle({name: self._secret(name) for name in names})
 
     def _secret(self, name: str) -> RedactedString:
-        variable = self._prefix + _NOT_IN_VARIABLE.sub("_", name).upper()
+        variable = self._prefix + variable_of(name)
         value = self._environ.get(variable)
         if not value:
             problem = "is not set" if value is None else "is empty"

@@ -156,6 +156,9 @@ def _seen_through_middleware(attempt: Attempt, error: ToolrtError) -> ToolrtErro
             return InvalidArgsError(seen, tool_id=attempt.tool_id)
         elif isinstance(error, ToolFailedError):
             error.text = run_errors(middlewares, call, ErrorView(error.text)).message
+        elif isinstance(error, BrokerError):
+            view = run_errors(middlewares, call, ErrorView(error.problem))
+            return BrokerError(view.message, secret=error.secret)
     except MiddlewareError as exc:
         return exc
     except msgspec.ValidationError as exc:

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
-from toolrt.errors import ArgFault, ToolrtError
+from toolrt.errors import ArgFault
 from toolrt.schema import Schema
-from toolrt_cli.escape import display_width, escape
+from toolrt_cli.json_text import ArgumentSyntaxError, parse_json, quoted, syntax_error
 
 #: Returns the text of a file; of stdin for ``-``. May raise OSError or ValueError.
 ReadFile = Callable[[str], str]
 
-_SHOWN_CHARS: Final = 60
+_LAST_WHOLE: Final = 2**53
 _OPERATORS: Final = (":=", "=", "@")
 _EXPECTED: Final = "must be NAME=VALUE, NAME:=JSON, NAME@FILE or --NAME VALUE"
 _BOTH: Final = "is given both whole and in parts"
@@ -37,41 +37,6 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
 }
 
 _Resolve = Callable[[str], tuple[tuple[str, ...], Schema]]
-
-
-class JsonFault(ArgFault, frozen=True):
-    """One argument that is no JSON, with the place where it stops being some."""
-
-    #: From 1. Columns count characters.
-    line: int = 1
-    column: int = 1
-    #: The line, cut and escaped, and a second line with a caret below the place.
-    pointer: tuple[str, str] = ("", "^")
-
-
-class ArgumentSyntaxError(ToolrtError):
-    """Words that are no arguments, or no JSON: every fault, in their order."""
-
-    code = "usage"
-    #: The command that shows what the arguments may be.
-    next_step: str = "toolrt run --help"
-
-    def __init__(self, faults: Sequence[ArgFault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__(
-            "; ".join(f"{f.path or 'arguments'}: {f.rule}" for f in self.faults)
-        )
-
-    def lines(self) -> list[str]:
-        """Return the faults for people, with carets, escaped; no line breaks."""
-        shown = []
-        for fault in self.faults:
-            # The value is safe already: ASCII JSON, see _shown().
-            given = "" if fault.value is None else f", got {fault.value}"
-            shown.append(escape(f"{fault.path or 'arguments'}: {fault.rule}") + given)
-            if isinstance(fault, JsonFault):
-                shown.extend(f"  {line}" for line in fault.pointer)
-        return shown
 
 
 def parse_pairs(
@@ -97,9 +62,17 @@ def parse_pairs(
     Raises:
         ArgumentSyntaxError: With every word that cannot be read.
     """
-    pairs = _Pairs(schema, read_file, base or {})
+    try:
+        values = _taken(words, _Pairs(schema, read_file, base or {}))
+        typed: dict[str, Any] = _with_integers(values, schema, schema)
+    except RecursionError as exc:
+        raise syntax_error("", "are nested too deeply") from exc
+    return typed
+
+
+def _taken(words: Sequence[str], pairs: _Pairs) -> dict[str, Any]:
     faults = [
-        ArgFault("", "is no UTF-8 text", _shown(word))
+        ArgFault("", "is no UTF-8 text", quoted(word))
         for word in words
         if any("\ud800" <= char <= "\udfff" for char in word)
     ]
@@ -139,9 +112,9 @@ def parse_json_object(text: str, *, where: str) -> dict[str, Any]:
     Raises:
         ArgumentSyntaxError: *text* is no JSON, or no object.
     """
-    value = _parse_json(text, where)
+    value = parse_json(text, where)
     if not isinstance(value, dict):
-        raise _fault(where, "must be a JSON object", text)
+        raise syntax_error(where, "must be a JSON object", text)
     return value
 
 
@@ -162,7 +135,7 @@ class _Pairs:
         if not word.startswith("-"):
             self._take_pair(word, word, self._resolve)
         elif not word.startswith("--"):
-            raise _fault("", _EXPECTED, word)
+            raise syntax_error("", _EXPECTED, word)
         elif "=" in word:
             self._take_pair(word[2:], word, self._resolve_flag)
         else:
@@ -171,19 +144,19 @@ class _Pairs:
     def _take_pair(self, pair: str, word: str, resolve: _Resolve) -> None:
         name, operator, text = _split(pair)
         if not name or not operator:
-            raise _fault("", _EXPECTED, word)
+            raise syntax_error("", _EXPECTED, word)
         path, spec = resolve(name)
         if operator == "=":
             self._add(path, spec, text)
         elif operator == ":=":
-            self._set(path, _parse_json(text, name))
+            self._set(path, parse_json(text, name))
         else:
             self._set(path, self._from_file(name, spec, text))
 
     def _from_file(self, name: str, spec: Schema, file: str) -> object:
         text = _read(file, name, self._read_file)
         types = _types(spec, self._schema)
-        return text if not types or "string" in types else _parse_json(text, name)
+        return text if not types or "string" in types else parse_json(text, name)
 
     def _take_flag(self, flag: str, rest: list[str]) -> None:
         path, spec = self._resolve_flag(flag)
@@ -195,7 +168,7 @@ class _Pairs:
         elif rest and not rest[0].startswith("--"):
             self._add(path, spec, rest.pop(0))
         else:
-            raise _fault(flag, f"needs a value: --{flag}=VALUE")
+            raise syntax_error(flag, f"needs a value: --{flag}=VALUE")
 
     def _switched_off(self, flag: str) -> tuple[str, ...] | None:
         if not flag.startswith("no-") or flag == "no-":
@@ -218,7 +191,7 @@ class _Pairs:
             return (name,), known[name]
         path, spec = tuple(name.split(".")), self._schema
         if not all(path):
-            raise _fault(name, "has an empty part in its name")
+            raise syntax_error(name, "has an empty part in its name")
         for step in path:
             spec = _part(spec, self._schema, "properties").get(step, {})
         return path, spec
@@ -244,15 +217,15 @@ class _Pairs:
             return
         held = self._parent(path)[path[-1]]
         if count == 0:
-            raise _fault(".".join(path), "is given twice")
+            raise syntax_error(".".join(path), "is given twice")
         held = held if isinstance(held, list) else [held]
         self._set(path, held + item, count=count + 1)
 
     def _set(self, path: tuple[str, ...], value: object, *, count: int = 0) -> None:
         if path in self._given:
-            raise _fault(".".join(path), "is given twice")
+            raise syntax_error(".".join(path), "is given twice")
         if any(given[: len(path)] == path for given in self._given):
-            raise _fault(".".join(path), _BOTH)
+            raise syntax_error(".".join(path), _BOTH)
         self._parent(path)[path[-1]] = value
         self._given[path] = count
 
@@ -260,11 +233,32 @@ class _Pairs:
         place = self.values
         for depth, step in enumerate(path[:-1], start=1):
             if path[:depth] in self._given:
-                raise _fault(".".join(path[:depth]), _BOTH)
+                raise syntax_error(".".join(path[:depth]), _BOTH)
             if not isinstance(place.get(step), dict):
                 place[step] = {}
             place = place[step]
         return place
+
+
+def _with_integers(value: Any, spec: Any, root: Schema) -> Any:
+    """Return *value* with 1 for each 1.0 that the schema takes for an integer."""
+    if isinstance(value, float):
+        types = _types(spec, root)
+        is_wanted = "integer" in types and "number" not in types
+        # Beyond this a float is not the number that was written.
+        is_whole = value.is_integer() and abs(value) <= _LAST_WHOLE
+        return int(value) if is_wanted and is_whole else value
+    if spec and isinstance(value, list):
+        items = _part(spec, root, "items")
+        return [_with_integers(item, items, root) for item in value]
+    if spec and isinstance(value, dict):
+        known = _part(spec, root, "properties")
+        rest = _part(spec, root, "additionalProperties")
+        return {
+            key: _with_integers(item, known.get(key, rest), root)
+            for key, item in value.items()
+        }
+    return value
 
 
 def _split(pair: str) -> tuple[str, str, str]:
@@ -329,69 +323,14 @@ def _typed(text: str, types: frozenset[str]) -> Any:
     return value if is_allowed and is_plain else text
 
 
-def _parse_json(text: str, name: str) -> Any:
-    try:
-        return msgspec.json.decode(text.encode())
-    except UnicodeEncodeError as exc:
-        raise _json_fault(text, name, exc.start, "is no UTF-8 text") from exc
-    except RecursionError as exc:
-        raise _json_fault(text, name, 0, "is nested too deeply") from exc
-    except msgspec.DecodeError as exc:
-        at, why = _place(text, str(exc))
-        raise _json_fault(text, name, at, f"is no JSON: {why}") from exc
-
-
-def _place(text: str, message: str) -> tuple[int, str]:
-    """Return the character at which msgspec stopped, and why, from its message."""
-    why, found, byte = message.removesuffix(")").partition(" (byte ")
-    why = why.removeprefix("JSON is malformed: ")
-    if found:
-        # For these two msgspec tells the byte after the one that it means.
-        is_after = why.startswith(("trailing characters", "invalid escape"))
-        prefix = text.encode()[: int(byte) - is_after]
-        return len(prefix.decode(errors="ignore")), why
-    if "truncated" in why:
-        return len(text.rstrip()), "it ends too early"
-    return 0, why[:1].lower() + why[1:]
-
-
-def _json_fault(text: str, name: str, at: int, why: str) -> ArgumentSyntaxError:
-    line = text.count("\n", 0, at) + 1
-    start = text.rfind("\n", 0, at) + 1
-    column = at - start + 1
-    pointer = _pointer(text[start:].split("\n", 1)[0], at - start)
-    rule = f"{why} (line {line}, column {column})"
-    fault = JsonFault(name, rule, line=line, column=column, pointer=pointer)
-    return ArgumentSyntaxError([fault])
-
-
-def _pointer(line: str, at: int) -> tuple[str, str]:
-    cut = max(0, at - _SHOWN_CHARS // 2)
-    before, after = escape(line[cut:at]), escape(line[at : cut + _SHOWN_CHARS])
-    return before + after, " " * display_width(before) + "^"
-
-
 def _read(file: str, name: str, read_file: ReadFile) -> str:
     try:
         return read_file(file)
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise _fault(name, f"its file cannot be read: {why}", file) from exc
+        raise syntax_error(name, f"its file cannot be read: {why}", file) from exc
     except ValueError as exc:  # UnicodeDecodeError, or NUL in the name
-        raise _fault(name, "its file is no UTF-8 text", file) from exc
-
-
-def _fault(path: str, rule: str, value: str | None = None) -> ArgumentSyntaxError:
-    shown = None if value is None else _shown(value)
-    return ArgumentSyntaxError([ArgFault(path, rule, shown)])
-
-
-def _shown(text: str) -> str:
-    """Return *text* as JSON, cut: a fault says what was given, not all of it."""
-    from toolrt_cli.output import to_json
-
-    cut = text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
-    return to_json(cut)
+        raise syntax_error(name, "its file is no UTF-8 text", file) from exc
 
 
 def _copy(value: Any) -> Any:

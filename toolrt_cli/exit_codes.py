@@ -61,6 +61,8 @@ _BY_CODE: Final = {
     "cursor_invalid": Exit.USAGE,
     "cursor_expired": Exit.USAGE,
     "cursor_key": Exit.CONFIG,
+    "broker_error": Exit.FAILED,
+    "middleware": Exit.FAILED,
     "tool_not_found": Exit.NOT_FOUND,
     "not_found": Exit.NOT_FOUND,
     "store_missing": Exit.NOT_FOUND,

@@ -77,7 +77,7 @@ RUN: Final = (
     Flag("yes", ("-y", "--yes"), "Do not ask before an effect that asks"),
     Flag("timeout", ("--timeout",), "Shorten the tool's deadline, such as 2s", "TIME"),
     Flag("cursor", ("--cursor",), "Go on with the page of this cursor", "CURSOR"),
-    Flag("why", ("--why",), "Explain the decision on standard error"),
+    Flag("why", ("--why",), "Explain the decision"),
     Flag("reason", ("--reason",), "Keep this reason with the record", "TEXT"),
     Flag("help", ("-h", "--help"), "Show the help of this command or of the tool"),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 # Not even typing is imported here: it would double the time of --version.
 
@@ -20,6 +21,7 @@ def entry() -> None:
     try:
         _fill_standard_descriptors()
         _buffer_stdout()
+        _speak_any_text()
         code = main()
     except KeyboardInterrupt:  # before main could see to it
         code = 130
@@ -54,6 +56,20 @@ def _buffer_stdout() -> None:
     if not hasattr(raw, "raw"):
         encoding, errors = sys.stdout.encoding, sys.stdout.errors
         sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+
+
+def _speak_any_text() -> None:
+    """
+    Let the standard streams take any text, whatever the locale says.
+
+    A result that ASCII does not have is written escaped: it is there, and the call that
+    made it has run. What is read is UTF-8, as every file is.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,10 +13,10 @@ import msgspec
 
 from toolrt import errors
 from toolrt.errors import ToolrtError
-from toolrt_cli.arguments import ArgumentSyntaxError
 from toolrt_cli.config.faults import ConfigError, UntrustedConfigError, render
 from toolrt_cli.escape import show, show_block
 from toolrt_cli.grant_lines import Change
+from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.streams import Streams, silence
 
 
@@ -102,6 +102,10 @@ def report(error: ToolrtError, streams: Streams, advice: Advice | None = None) -
 def _as_json(error: ToolrtError, advice: Advice) -> str:
     from toolrt_cli.output import to_json
 
+    return to_json({"error": _body(error, advice)})
+
+
+def _body(error: ToolrtError, advice: Advice) -> dict[str, Any]:
     body: dict[str, Any] = {"code": _code(error), "message": _message(error)}
     body["next"] = list(advice.next)
     if advice.change is not None:
@@ -132,8 +136,11 @@ def _as_json(error: ToolrtError, advice: Advice) -> str:
     near = getattr(error, "suggestions", ()) or getattr(error, "near", ())
     if near:
         body["suggestions"] = list(near)
+    failure = getattr(error, "failure", None)
+    if failure is not None:  # how the tool itself ended, of a record that was lost
+        body["failure"] = _body(failure, advise(failure))
     body["retryable"] = error.retryable
-    return to_json({"error": body})
+    return body
 
 
 def _code(error: ToolrtError) -> str:

@@ -25,8 +25,13 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     settings: Globals
 
     def remark(self, text: str) -> None:
-        """Write one line to standard error unless ``--quiet`` was given."""
-        if not self.settings.quiet:
+        """
+        Write one line to standard error, for people.
+
+        Not with ``--quiet``, and not in JSON mode, where an error is all that stands
+        there: what a program is to know is in the document.
+        """
+        if not (self.settings.quiet or self.settings.is_json):
             self.out.flush()  # what is said about the data stands below the data
             self.err.write(escape(text) + "\n")
 

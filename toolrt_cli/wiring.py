@@ -10,22 +10,21 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from toolrt import (
+    DEFAULT_TIERS,
     ActorRef,
     AllowAllGate,
     AllowRule,
     Authority,
-    CallContext,
     Deny,
     Gate,
     GateRequest,
     GateRule,
     Grant,
-    HandlerDef,
     InvalidInputError,
     Pack,
     PackLoadError,
@@ -34,31 +33,24 @@ from toolrt import (
     RegistryError,
     RuleGate,
     TierLimits,
-    ToolrtError,
+    Tool,
+    Visibility,
 )
+from toolrt.context import Tier
 from toolrt.cursor import CursorIssuer, load_key
 from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
-from toolrt.loading import load_object, load_pack
+from toolrt.loading import load_object
 from toolrt.middleware import RedactPaths
-from toolrt.pack import Binding
-from toolrt.std import StdSettings, std_pack
+from toolrt.secrets import EnvTokenBroker, FileTokenBroker, TokenBroker
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
-from toolrt_cli.streams import Streams, prints_to_stderr
-from toolrt_cli.version import VERSION
+from toolrt_cli.packs import BrokenPack, load_listed, place_of
+from toolrt_cli.streams import prints_to_stderr
 
 #: What stands for a path that the config hides.
 _REDACTED: Final = "<redacted>"
-_BYTES_DEFAULT: Final = StdSettings().max_bytes
-
-
-class BrokenPack(msgspec.Struct, frozen=True):
-    """A pack that the config lists and that could not be loaded."""
-
-    name: str
-    problem: str
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +117,7 @@ def session_over(
     config: LoadedConfig, settings: Globals, environ: Mapping[str, str]
 ) -> Session:
     """Return the session of a config that is loaded already."""
-    packs, broken = _load_packs(config)
+    packs, broken = load_listed(config)
     return Session(
         settings=settings,
         environ=environ,
@@ -170,8 +162,7 @@ def open_registry(
         over_gate: Makes the gate to be asked from the one that the config names.
 
     Raises:
-        ConfigError: The packs do not fit together, there is no such gate, or a pattern
-            is wrong.
+        ConfigError: The packs do not fit together, or there is no such gate.
         CursorKeyError: A loaded tool gives results in pages, and their key is unusable.
     """
     config = session.config.config
@@ -184,22 +175,25 @@ def open_registry(
         )
         .with_authority(authority(session))
         .with_alarm()
-        .with_tiers(
-            {
-                name: _tier_limits(name, table)
-                for name, table in config.runtime.tiers.items()
-            }
-        )
+        .with_tiers(_tiers(session.config))
     )
     if session.config.sha256:
         builder.with_policy(session.config.sha256)
     if config.middleware.redact_paths:
-        builder.with_middleware(_redaction(session.config))
+        patterns = config.middleware.redact_paths
+        builder.with_middleware(RedactPaths([(one, _REDACTED) for one in patterns]))
     if store is not None:
         builder.with_event_store(store, calls=True)
+        broker = _broker(session)
+        if broker is not None:
+            builder.with_token_broker(broker)
         # Only to make a call: to list or to help needs no key, and must not make one.
         if any(h.paginates for pack in session.packs for h in pack.handlers):
             builder.with_cursor_issuer(_cursor_issuer(session))
+    return _built(session, builder)
+
+
+def _built(session: Session, builder: RegistryBuilder) -> Registry:
     for pack in session.packs:
         builder.register(pack)
     try:
@@ -209,16 +203,46 @@ def open_registry(
         raise ConfigError([fault]) from exc
 
 
-def _redaction(config: LoadedConfig) -> RedactPaths:
-    """Return what hides the paths that the config names, each pattern checked alone."""
-    patterns = config.config.middleware.redact_paths
-    for index, pattern in enumerate(patterns):
+def working_faults(session: Session) -> list[Fault]:
+    """Return everything that stops a call although each key of the config is right."""
+    faults: list[Fault] = []
+    for require in (
+        lambda: require_sinks(session.config),
+        lambda: _gate(session),
+        lambda: _built(session, RegistryBuilder()),
+    ):
         try:
-            RedactPaths([(pattern, _REDACTED)])
-        except ValueError as exc:
-            fault = config.fault(str(exc), "middleware", "redact_paths", index)
-            raise ConfigError([fault]) from exc
-    return RedactPaths([(pattern, _REDACTED) for pattern in patterns])
+            require()
+        except ConfigError as exc:
+            faults += exc.faults
+    return faults
+
+
+def find_tool(session: Session, name: str) -> Tool | None:
+    """
+    Return the public tool that *name* (verb or tool id) names, if a pack has it.
+
+    For what has to be known before there can be a registry: whether the packs fit
+    together is not asked.
+    """
+    for pack in session.packs:
+        for bound in pack.bound_handlers:
+            verb = bound.definition.name
+            is_public = bound.definition.visibility is Visibility.VERB
+            if is_public and name in (verb, f"{pack.name}:{verb}"):
+                return Tool(pack, bound, {**DEFAULT_TIERS, **_tiers(session.config)})
+    return None
+
+
+def _broker(session: Session) -> TokenBroker | None:
+    """Return the broker that the config names; it is asked at a call and not before."""
+    table = session.config.config.secrets
+    if table.broker == "env":
+        return EnvTokenBroker(table.prefix or "", session.environ)
+    if table.broker == "file":
+        assert table.path is not None  # held by the checks of the config
+        return FileTokenBroker(session.config.resolve(table.path))
+    return None
 
 
 def _cursor_issuer(session: Session) -> CursorIssuer:
@@ -227,14 +251,14 @@ def _cursor_issuer(session: Session) -> CursorIssuer:
     return CursorIssuer(load_key(environ=session.environ, path=path))
 
 
-def _tier_limits(name: Any, table: model.TierTable) -> TierLimits:
-    from toolrt import DEFAULT_TIERS
-
-    default: TierLimits = DEFAULT_TIERS[name]
-    return TierLimits(
-        table.timeout or default.timeout_s,
-        table.max_output or default.max_output_bytes,
-    )
+def _tiers(config: LoadedConfig) -> dict[Tier, TierLimits]:
+    return {
+        name: TierLimits(
+            table.timeout or DEFAULT_TIERS[name].timeout_s,
+            table.max_output or DEFAULT_TIERS[name].max_output_bytes,
+        )
+        for name, table in config.config.runtime.tiers.items()
+    }
 
 
 def authority(session: Session, callers: Iterable[str] | None = None) -> Authority:
@@ -310,7 +334,7 @@ def _gate(session: Session) -> Gate:
         except PackLoadError as exc:
             raise ConfigError([config.fault(str(exc), "gate", "kind")]) from exc
     restricted = {
-        name: (caller.actors, _place(config, "callers", name, "actors"))
+        name: (caller.actors, place_of(config, "callers", name, "actors"))
         for name, caller in config.config.callers.items()
         if caller.actors is not None
     }
@@ -341,123 +365,12 @@ def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:
     return GateRule(**fields, file=config.path, line=at and at.line)
 
 
-def _load_packs(
-    config: LoadedConfig,
-) -> tuple[tuple[Pack, ...], tuple[BrokenPack, ...]]:
-    packs: list[Pack] = []
-    broken: list[BrokenPack] = []
-    for name in config.config.runtime.packs:
-        try:
-            packs.append(_load_one(config, name))
-        except ToolrtError as exc:
-            broken.append(BrokenPack(name, str(exc)))
-    # What requires a broken pack is broken with it; the others are not taken down.
-    while True:
-        lost = {pack.name for pack in broken}
-        for pack in packs:
-            missing = lost.intersection(pack.requires)
-            if missing:
-                packs.remove(pack)
-                problem = f"requires {min(missing)!r}, which could not be loaded"
-                broken.append(BrokenPack(pack.name, problem))
-                break
-        else:
-            return tuple(packs), tuple(broken)
-
-
-def _load_one(config: LoadedConfig, name: str) -> Pack:
-    table = config.config.pack.get(name)
-    if table is not None:
-        return _command_pack(config, name, table)
-    if name == "std":
-        return std_pack(_std_settings(config), version=VERSION)
-    with prints_to_stderr():
-        return load_pack(name)
-
-
-def _std_settings(config: LoadedConfig) -> StdSettings:
-    table = config.config.std
-    return StdSettings(
-        roots=tuple(config.resolve(root) for root in table.roots or ()),
-        max_bytes=table.max_bytes or _BYTES_DEFAULT,
-        fetch_private=table.fetch_private,
-    )
-
-
-def _command_pack(config: LoadedConfig, name: str, table: model.PackTable) -> Pack:
-    from toolrt.bindings.command import CommandSpec, bind_command
-
-    pack = Pack(
-        name,
-        description=table.description,
-        requires=table.requires,
-        source=_place(config, "pack", name),
-    )
-    for verb, handler in table.handler.items():
-        spec = CommandSpec(
-            command=handler.command,
-            output=handler.output,
-            env=handler.env,
-            stdin=handler.stdin,
-            cwd=config.resolve(handler.cwd) if handler.cwd else None,
-            exit_codes=handler.exit_codes,
-            allow_dash=handler.allow_dash,
-        )
-        pack.bind(
-            _definition(verb, handler),
-            _adopting(bind_command(spec)),
-            ends_itself=True,
-            source=_place(config, "pack", name, "handler", verb),
-        )
-    return pack
-
-
-def _adopting(command: Binding) -> Binding:
-    """Return *command* for a process that makes one call: it ends what escapes."""
-
-    def call(params: dict[str, Any], ctx: CallContext) -> Any:
-        from toolrt.bindings.process import adopt_orphans
-
-        adopt_orphans()
-        return command(params, ctx)
-
-    return call
-
-
-def _definition(verb: str, handler: model.Handler) -> HandlerDef:
-    return HandlerDef(
-        name=verb,
-        description=handler.description,
-        input_schema=handler.input_schema(),
-        capabilities=handler.capabilities,
-        effect=handler.effect,
-        tier=handler.tier,
-        max_concurrent=handler.max_concurrent,
-        rate_limit_per_min=handler.rate_limit_per_min,
-        timeout=handler.timeout,
-        max_output=handler.max_output,
-        secrets=handler.secrets,
-    )
-
-
-def _place(config: LoadedConfig, *path: str) -> str:
-    at = config.position(*path)
-    return f"{config.path}:{at.line}" if at else str(config.path)
-
-
-def name_broken(session: Session, streams: Streams) -> None:
-    """Remark on each pack that could not be loaded."""
-    for broken in session.broken:
-        streams.remark(f"pack {broken.name} is not loaded: {broken.problem}")
-
-
 def inert_settings(config: LoadedConfig) -> list[Fault]:
     """Return the settings that are valid and have no effect in this version."""
     whole = config.config
     given = [
         (("sink",), whole.sink),
         (("ucan",), whole.ucan != model.Ucan()),
-        (("secrets",), whole.secrets != model.Secrets()),
         (("store", "retention"), whole.store.retention),
         (("store", "group"), whole.store.group),
         (("store", "anchor"), whole.store.anchor),

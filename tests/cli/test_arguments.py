@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import sys
 from typing import Any
 
 import msgspec
@@ -11,13 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolrt_cli.arguments import (
-    ArgumentSyntaxError,
-    JsonFault,
-    parse_json_args,
-    parse_json_object,
-    parse_pairs,
-)
+from toolrt_cli.arguments import parse_json_args, parse_json_object, parse_pairs
+from toolrt_cli.json_text import ArgumentSyntaxError, JsonFault
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -254,6 +251,71 @@ def test_refused_words(words: list[str], path: str, rule: str) -> None:
     found = faults(*words)
 
     assert [(fault[0], rule in fault[1]) for fault in found] == [(path, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param('{"a": 1, "b": 2, "a": 3}', "a", id="at the top"),
+        pytest.param('{"x": [{"b": 1, "\\u0062": 1}]}', "b", id="inside, escaped"),
+    ],
+)
+def test_a_repeated_key_is_refused(text: str, key: str) -> None:
+    """Whichever of the two was meant, the other would be lost without a word."""
+    with pytest.raises(ArgumentSyntaxError) as caught:
+        parse_json_args(text, read_file=read_file)
+
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.rule) == ("--json-args", f'gives the key "{key}" twice')
+    assert faults(f"any:={text}") == [("any", f'gives the key "{key}" twice')]
+
+
+def test_keys_that_differ_are_no_repetition() -> None:
+    """Of several objects each has keys of its own."""
+    text = '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}], "c": ":a:a"}'
+
+    assert parse_json_args(text, read_file=read_file) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        pytest.param(["limit:=1.0"], {"limit": 1}, id="integer"),
+        pytest.param(["limit:=1e2"], {"limit": 100}, id="exponent"),
+        pytest.param(["limit:=1.5"], {"limit": 1.5}, id="no whole number"),
+        pytest.param(["limit:=1e30"], {"limit": 1e30}, id="beyond what is exact"),
+        pytest.param(["ratio:=1.0"], {"ratio": 1.0}, id="number"),
+        pytest.param(["tags:=[1.0, 2]"], {"tags": [1, 2]}, id="items"),
+        pytest.param(["some:=[1.0]"], {"some": [1]}, id="items of a union"),
+        pytest.param(['filter:={"n": 2.0}'], {"filter": {"n": 2}}, id="property"),
+        pytest.param(["free:=[1.0]"], {"free": [1.0]}, id="no schema"),
+    ],
+)
+def test_a_whole_number_is_an_integer(words: list[str], value: dict[str, Any]) -> None:
+    """JSON Schema takes 1.0 for an integer; the tool that asks for one is given one."""
+    found = parsed(*words)
+
+    assert found == value
+    assert repr(found) == repr(value)
+
+
+def test_whole_numbers_are_integers_in_a_base_and_in_maps() -> None:
+    """--json-args is no other way in; a map has one schema for all its values."""
+    schema = {"properties": {"m": {"additionalProperties": {"type": "integer"}}}}
+
+    found = parsed(schema=schema, base={"m": {"a": 3.0}, "x": 3.0})
+
+    assert repr(found) == repr({"m": {"a": 3}, "x": 3.0})
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    """However it was read: by JSON's rules alone there is no bound."""
+    deep: list[Any] = []
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+
+    with pytest.raises(ArgumentSyntaxError, match="arguments: are nested too deeply"):
+        parsed(base={"a": deep})
 
 
 def test_all_faults_at_once() -> None:

@@ -1,12 +1,17 @@
 """The way in: help, usage, config faults, trust, help topics."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from toolrt import RecordLostError, ToolFailedError
 from toolrt_cli.exit_codes import MEANINGS, Exit
+from toolrt_cli.grammar import Globals
+from toolrt_cli.problems import report
+from toolrt_cli.streams import open_streams
 from toolrt_cli.version import VERSION
 
 from .conftest import Cli
@@ -92,6 +97,24 @@ def test_usage_errors_are_json_in_json_mode(cli: Cli) -> None:
 
     assert error["code"] == "usage"
     assert error["next"]
+
+
+def test_a_lost_record_and_the_failure_before_it_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """How the tool itself ended stands within the error in JSON mode."""
+    failure = ToolFailedError("NO_ROOM", tool_id="p:x", text="full")
+    error = RecordLostError("locked", failure=failure)
+
+    report(error, open_streams(Globals(output="json"), {}))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)["error"]
+    assert told["code"] == "record_lost"
+    assert (told["failure"]["tool_code"], told["failure"]["text"]) == (
+        "NO_ROOM",
+        "full",
+    )
 
 
 def test_all_config_faults_at_once_with_their_places(
@@ -195,6 +218,21 @@ def test_config_validate_loads_what_the_config_names(
     assert f"{path}:2:1" in no_gate.err
 
 
+def test_config_validate_names_a_pattern_that_is_none(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """Of an argument of a command tool, at its place, before any call finds it."""
+    path = config(
+        """[pack.p.handler.v]\ncommand = ["true"]\nargs.a = { pattern = "(" }\n"""
+    )
+
+    ran = cli("config", "validate")
+
+    assert ran.code == 5
+    assert "expected a regular expression" in ran.err
+    assert f"{path}:3:22" in ran.err
+
+
 def test_config_validate_runs_nothing_of_what_is_not_trusted(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,14 +248,69 @@ def test_config_validate_runs_nothing_of_what_is_not_trusted(
     assert not Path("ran").exists()
 
 
+DOUBTFUL = """
+[runtime]
+packs = ["std", "p"]
+[callers.a]
+capabilities = ["fs:*", "fs:raed", "repo:*", "p:do"]
+[pack.p.handler."p.do"]
+command = ["true"]
+capabilities = ["p:do"]
+secrets = ["token"]
+"""
+
+
+def test_what_cannot_be_meant_is_named(cli: Cli, config: WriteConfig) -> None:
+    """Valid, exit 0, with its place: grants of what nobody needs, secrets from nowhere."""
+    path = config(DOUBTFUL)
+
+    ran = cli("config", "validate")
+
+    assert ran.code == 0
+    nobody = "no loaded pack declares such a capability"
+    assert ran.err.splitlines() == [
+        f'{path}:5:25: callers.a.capabilities[1] {nobody}; did you mean "fs:read"?',
+        f"{path}:5:36: callers.a.capabilities[2] {nobody}",
+        f'{path}:9:1: pack.p.handler."p.do".secrets cannot be had: there is no broker',
+    ]
+    document = cli("config", "validate", "-o", "json").document
+    assert [one["line"] for one in document["warnings"]] == [5, 5, 9]
+
+
+def test_what_stops_every_call_is_told_in_one_pass(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """A pack that is none, a gate that is none and packs that do not fit."""
+    config(
+        """
+        [runtime]
+        packs = ["std", "p", "q", "no_such_module:pack"]
+        [gate]
+        kind = "python:no_such_module:Gate"
+        [[sink]]
+        kind = "stdout"
+        required = true
+        [pack.p.handler.same]
+        command = ["true"]
+        [pack.q.handler.same]
+        command = ["true"]
+        """
+    )
+
+    faults = cli("config", "validate", "-o", "json").error["faults"]
+
+    assert [fault["line"] for fault in faults] == [3, 6, 5, 3]
+    assert "'same'" in faults[-1]["message"]
+
+
 def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
     """What is checked and not done yet is said, with its place."""
-    path = config('[store]\nretention = "7d"\n[secrets]\nbroker = "env"\n')
+    path = config('[store]\nretention = "7d"\n[ucan]\nbearer = true\n')
 
     err = cli("config", "validate").err
 
     assert f"{path}:2:1: store.retention has no effect yet" in err
-    assert f"{path}:3:2: secrets has no effect yet" in err
+    assert f"{path}:3:2: ucan has no effect yet" in err
 
 
 def test_there_may_be_nothing_to_trust(cli: Cli) -> None:

@@ -14,7 +14,7 @@ WriteConfig = Callable[[str], Path]
 
 WITH_PACKAGES = """
 [runtime]
-packs = ["std", "mine", "mypackage:pack", "mypackage:missing", "needy:pack"]
+packs = ["std", "mine", "mypackage:pack", "mypackage:missing", "needy:more", "needy:pack", "min"]
 [callers.alice]
 capabilities = ["fs:read"]
 [pack.mine]
@@ -48,7 +48,8 @@ def shy() -> None: ...
 def packages(config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / "mypackage.py").write_text(MODULE)
     (home / "needy.py").write_text(
-        "from toolrt import Pack\npack = Pack('needy', requires=['mypackage:missing'])"
+        "from toolrt import Pack\npack = Pack('needy', requires=['std', 'missing'])\n"
+        "more = Pack('needier', requires=['needy'])"
     )
     monkeypatch.syspath_prepend(home)
     return config(WITH_PACKAGES)
@@ -64,8 +65,9 @@ def test_a_fresh_machine_has_the_built_in_pack(cli: Cli) -> None:
 def test_a_broken_pack_is_a_row_and_takes_its_dependents_along(
     cli: Cli, packages: Path
 ) -> None:
-    """The others are listed, exit 0, the reason on stderr."""
+    """The others are listed, exit 0, the reason on stderr; in JSON in the rows alone."""
     ran = cli("pack", "list", "-o", "json")
+    told = cli("pack", "list").err
 
     rows = {item["pack"]: item for item in ran.document["items"]}
     assert ran.code == 0
@@ -74,8 +76,12 @@ def test_a_broken_pack_is_a_row_and_takes_its_dependents_along(
     assert rows["mine"]["source"] == f"{packages}:6"
     assert rows["mypackage:missing"]["status"] == "broken"
     assert "AttributeError" in rows["mypackage:missing"]["error"]
-    assert "could not be loaded" in rows["needy"]["error"]
-    assert "pack mypackage:missing is not loaded" in ran.err
+    assert rows["needy"]["error"] == "requires 'missing', which could not be loaded"
+    assert rows["needy"]["source"] == "needy:pack"
+    assert rows["needier"]["error"] == "requires 'needy', which could not be loaded"
+    assert rows["min"]["error"].startswith("not installed; installed packs: ")
+    assert "pack mypackage:missing is not loaded" in told
+    assert ran.err == ""
 
 
 def test_handlers_have_signature_capability_and_source(
@@ -241,3 +247,30 @@ def test_a_handler_cannot_choose_the_exit_code(
     assert "INTERNAL" in left.err
     assert other.code == 0
     assert "pack leaving:pack is not loaded: " in other.err
+
+
+def test_config_validate_names_every_pack_that_is_broken(
+    cli: Cli, packages: Path
+) -> None:
+    """Each at its place in the list; an unknown one with a name that is near."""
+    ran = cli("config", "validate", "-o", "json")
+
+    faults = ran.error["faults"]
+    assert ran.code == 5
+    assert [fault["key_path"][-1] for fault in faults] == [3, 6, 5, 4]
+    assert faults[1]["suggestion"] == 'did you mean "mine"?'
+
+
+def test_a_requirement_that_nobody_lists_is_a_fault_of_the_config(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """Where nothing is broken it is not loaded around: the list is wrong."""
+    config(
+        """[runtime]\npacks = ["std", "mine"]\n[pack.mine]\nrequires = ["no", "no"]\n"""
+    )
+
+    ran = cli("run", "echo.say")
+
+    assert ran.code == 5
+    assert "pack 'mine' requires 'no', not registered" in ran.err
+    assert ran.err.count("'no'") == 1

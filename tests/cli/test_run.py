@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from toolrt import Registry, RegistryBuilder
+
 from .conftest import Cli, Ran
 
 WriteConfig = Callable[[str], Path]
@@ -215,6 +217,9 @@ class TestArguments:
             pytest.param(["echo.say", "-o", "xml"], id="unknown format"),
             pytest.param(["echo.say", "--timeout", "soon"], id="bad duration"),
             pytest.param(["echo.say", "--timeout", "0s"], id="no time at all"),
+            pytest.param(["echo.say", "--timeout", "inf"], id="time without end"),
+            pytest.param(["echo.say", "--timeout", "nan"], id="no number"),
+            pytest.param(["echo.say", "--timeout=-5s"], id="time that has passed"),
             pytest.param(["echo.say", "--dry-run=yes"], id="switch with value"),
             pytest.param(["echo.say", "word"], id="word that is no argument"),
             pytest.param(["echo.say", "x@missing"], id="file that is not there"),
@@ -362,6 +367,44 @@ class TestResults:
         assert ran.out == "text"
         assert "gate: allow" in ran.err
         assert f"fs:read: allow-list {policy}:15:17" in ran.err
+
+    def test_the_registry_is_built_once(
+        self, cli: Cli, policy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To read the words by the tool's schema, or to explain, takes no other."""
+        built = []
+        build = RegistryBuilder.build
+
+        def counted(builder: RegistryBuilder) -> Registry:
+            built.append(builder)
+            return build(builder)
+
+        monkeypatch.setattr(RegistryBuilder, "build", counted)
+
+        assert cli("run", "--why", "std:fs.glob", "pattern=*").code == 0
+        assert len(built) == 1
+
+    def test_why_is_in_the_document_in_json_mode(self, cli: Cli, policy: Path) -> None:
+        """Standard error is for the error alone."""
+        Path("x").write_text("x")
+        allowed = cli("run", "--why", "fs.read", "path=x", "-o", "json")
+        denied = cli("run", "--why", "sys.info", "--as", "ci-bot", "-o", "json")
+
+        assert allowed.err == ""
+        assert allowed.document["why"][0] == "gate: allow"
+        assert f"{policy}:" in allowed.document["why"][1]
+        assert denied.error["code"] == "permission_denied"
+        assert denied.document["why"] == [f"gate: deny, by {policy}:8"]
+
+    def test_a_broken_pack_is_no_line_in_json_mode(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """It is a remark for people; pack list has it as a row."""
+        config('[runtime]\npacks = ["std", "no_such_module:pack"]\n')
+
+        assert "is not loaded" in cli("run", "echo.say").err
+        assert cli("run", "echo.say", "-o", "json").err == ""
+        assert cli("run", "nosuch", "-o", "json").error["code"] == "tool_not_found"
 
     def test_a_dry_run_decides_like_the_call(self, cli: Cli, policy: Path) -> None:
         """Nothing runs; refusals are the same; the record says dry_run."""

@@ -164,3 +164,33 @@ def test_home_may_be_unset(home: Path) -> None:
     )
 
     assert done.returncode == 0
+
+
+ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+
+
+def test_text_that_the_locale_lacks_is_written_escaped(
+    shell: Cli, config: WriteConfig
+) -> None:
+    """The call has run: its result is printed, its error is no other one."""
+    config(
+        """
+        [runtime]
+        packs = ["text"]
+        [pack.text.handler."text.say"]
+        command = ["printf", "%s", "{word}"]
+        [pack.text.handler."text.say".args]
+        word = { type = "string" }
+        """
+    )
+
+    said = shell("run", "text.say", "word=gr\u00fcn", env=ASCII)
+    piped = shell(
+        "run", "text.say", "--json-args", "-", stdin='{"word": "gr\u00fcn"}', env=ASCII
+    )
+    refused = shell("run", "text.s\u00e4y", env=ASCII)
+
+    assert (said.code, said.out, said.err) == (0, "gr\\xfcn", "")
+    assert (piped.code, piped.out) == (0, "gr\\xfcn")
+    assert refused.code == 4
+    assert "unexpected" not in refused.err

@@ -25,7 +25,7 @@ pytestmark = [
 SEED = int(os.environ.get("TOOLRT_HOSTILE_SEED", "3"))
 COUNT = int(os.environ.get("TOOLRT_HOSTILE", "30"))
 #: They mostly wait; 500 tools get more of them.
-WORKERS = 2 + COUNT // 100
+WORKERS = 2 + COUNT // 50
 
 
 @pytest.fixture

@@ -86,6 +86,13 @@ def build(specs: Sequence[Spec]) -> Registry:
 Expected = tuple[type[ToolrtError], dict[str, Any]]
 
 
+def missing_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
+    """Return each pair of a pack and what it lacks, once, in registration order."""
+    names = [spec.name for spec in specs]
+    pairs = [(s.name, r) for s in specs for r in s.requires if r not in names]
+    return list(dict.fromkeys(pairs))
+
+
 def expected_error(specs: Sequence[Spec]) -> Expected | None:
     """Return the class and the attributes of the error that *specs* deserve."""
     names = [spec.name for spec in specs]
@@ -94,7 +101,7 @@ def expected_error(specs: Sequence[Spec]) -> Expected | None:
             first = names.index(name)
             facts = {"name": name, "first_index": first, "second_index": index}
             return PackRedeclaredError, facts
-    missing = [(s.name, r) for s in specs for r in s.requires if r not in names]
+    missing = missing_of(specs)
     if len(missing) == 1:
         from_pack, requires = missing[0]
         return MissingPackDependencyError, {
@@ -262,14 +269,12 @@ class TestBuild:
         expected = expected_error(specs)
         if expected is None or expected[0] is not MissingPackDependenciesError:
             return
-        names = {spec.name for spec in specs}
-        wanted = [(s.name, r) for s in specs for r in s.requires if r not in names]
 
         with pytest.raises(MissingPackDependenciesError) as caught:
             build(specs)
 
         told = [(one.from_pack, one.requires) for one in caught.value.missing]
-        assert told == wanted
+        assert told == missing_of(specs)
 
     @REPEATABLE
     @given(specs=graphs)

@@ -129,10 +129,8 @@ def make_pack() -> Pack:
     def single(**given: Any) -> Any:
         return None
 
-    @pack.handler("any.broken", input_schema={"type": "no such type"})
-    def broken(**given: Any) -> Any:
-        return given
-
+    broken = HandlerDef(name="any.broken", input_schema={"type": "no such type"})
+    pack.bind(broken, lambda given, _ctx: given, has_sure_schemas=True)
     spec = CommandSpec(command=("true", "{text}", "--x={count}"), stdin="text")
     pack.bind(HandlerDef(name="any.command"), bind_command(spec), ends_itself=True)
     return pack

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+import sys
 from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
@@ -21,8 +23,10 @@ from toolrt import (
     ExecutionFailed,
     GateRequest,
     GateUnavailableError,
+    HandlerDef,
     InvalidArgs,
     InvalidArgsError,
+    InvalidInputError,
     Pack,
     PackDefinitionError,
     PermissionDeniedError,
@@ -168,7 +172,11 @@ class TestGate:
         assert "division" not in str(result.error)
         assert bench.kinds == [("gate", "error")]
         assert result.decision == "gate_unavailable"
-        assert bench.store.events[0].payload["decision"] == "gate_unavailable"
+        payload = bench.store.events[0].payload
+        assert (payload["decision"], payload["deny_reason"]) == (
+            "gate_unavailable",
+            reason,
+        )
 
     def test_a_gate_may_be_told_to_let_through_when_it_fails(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
@@ -228,6 +236,20 @@ class TestGate:
         assert (context.pack, context.effect) == ("notes", "write")
         assert (context.source, context.session_id) == ("cli", "s")
         assert context.requested == ("notes:write",)
+
+    def test_where_nobody_imported_logging_nothing_is_logged(
+        self,
+        bench: Bench,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Nobody listens then, and the import is a fifth of a start."""
+        caplog.set_level(logging.INFO, "toolrt.gate")
+        monkeypatch.delitem(sys.modules, "logging")
+
+        assert bench.add().ok
+        assert "logging" not in sys.modules
+        assert caplog.records == []
 
     def test_a_decision_is_logged_once_with_its_json(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
@@ -408,9 +430,10 @@ class TestRefusals:
         assert isinstance(result.error, InvalidArgsError)
 
     def test_a_schema_that_is_none_is_the_packs_fault(self, bench: Bench) -> None:
-        """A broken schema is reported by handler and recorded as INTERNAL."""
+        """Even one that was promised to be right: named by handler, and INTERNAL."""
         pack = Pack("bad")
-        pack.handler("x", input_schema={"type": "nope"})(lambda: 1)
+        definition = HandlerDef(name="x", input_schema={"type": "nope"})
+        pack.bind(definition, lambda _params, _ctx: 1, has_sure_schemas=True)
         bench.builder.register(pack)
 
         result = bench.run("x", {"a": 1})
@@ -418,6 +441,42 @@ class TestRefusals:
         assert isinstance(result.error, PackDefinitionError)
         assert "bad:x" in str(result.error)
         assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+
+    def test_an_authority_that_breaks_is_internal(self, bench: Bench) -> None:
+        """Also for a tool that nobody knows: it is asked before the name is refused."""
+
+        class Broken(Authority):
+            def resolve(self, *given: Any, **named: Any) -> Any:
+                raise OSError("hush")
+
+        bench.builder.with_authority(Broken())
+
+        result = bench.run("nothing")
+
+        assert result.outcome == ExecutionFailed("INTERNAL", retryable=False)
+        assert "hush" not in str(result.error)
+
+    @pytest.mark.parametrize(
+        "timeout_s", [0, -1, -math.inf, math.inf, math.nan, "5", True, 0.0]
+    )
+    def test_a_deadline_that_is_none_is_refused(
+        self, bench: Bench, timeout_s: Any
+    ) -> None:
+        """It is input like any other: recorded as invalid_args, nothing gated or run."""
+        result = bench.add(timeout_s=timeout_s)
+
+        assert isinstance(result.error, InvalidInputError)
+        assert isinstance(result.outcome, InvalidArgs)
+        assert result.outcome.message == "timeout_s: must be a positive, finite number"
+        assert bench.kinds == [("call", "invalid_args")]
+        assert bench.runs.params == []
+
+    @pytest.mark.parametrize("timeout_s", [10**400, 1e-9, 1])
+    def test_any_deadline_that_can_pass_is_taken(
+        self, bench: Bench, timeout_s: float
+    ) -> None:
+        """Of a clock that stands still even the shortest does not pass."""
+        assert bench.add(timeout_s=timeout_s).error is None
 
     def test_a_dry_run_decides_records_and_runs_nothing(self, bench: Bench) -> None:
         """Success with dry_run, and a preview of the arguments."""

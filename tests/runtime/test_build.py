@@ -1,8 +1,10 @@
 """The checks of a registry's build, and their order."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from toolrt import (
     NoteKindSpec,
     NoteLifecycleSpec,
     Pack,
+    PackDefinitionError,
     PackRedeclaredError,
     Registry,
     RegistryBuilder,
@@ -356,3 +359,89 @@ class TestLoadOrder:
         for made in packs:
             at = order.index(made.name)
             assert all(order.index(name) < at for name in made.requires)
+
+
+def test_a_requirement_that_is_repeated_is_missing_once() -> None:
+    """One name that is not there is one fault, however often it is written down."""
+    with pytest.raises(MissingPackDependencyError) as caught:
+        build(pack("a", "z", "z"))
+
+    assert str(caught.value).count("'z'") == 1
+
+
+class TestSchemas:
+    """A schema that a person wrote is checked when the registry is built."""
+
+    @pytest.mark.parametrize(
+        ("schemas", "match"),
+        [
+            pytest.param(
+                {"input_schema": {"properties": {"a": {"minLength": -1}}}},
+                "handler p:x: input_schema: properties.a.minLength: -1 is less than",
+                id="input",
+            ),
+            pytest.param(
+                {"output_schema": {"pattern": "("}},
+                r'output_schema: pattern: "\(" is not a "regex"',
+                id="output",
+            ),
+            pytest.param(
+                {"input_schema": {"$ref": "#/$defs/gone"}},
+                "input_schema: Pointer",
+                id="reference to nothing",
+            ),
+            pytest.param(
+                {"input_schema": {"$ref": "http://127.0.0.1:9/schema"}},
+                "is not in the schema",
+                id="reference to elsewhere",
+            ),
+            pytest.param(
+                {"input_schema": {"type": "x" * 1000}}, "x…$", id="cut to a line"
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("visibility", ["verb", "subhandler"])
+    def test_one_that_is_none_fails_the_build(
+        self, schemas: dict[str, Any], match: str, visibility: str
+    ) -> None:
+        """The error names handler, schema, place in it and what is wrong."""
+        written = pack("p")
+        written.handler("x", visibility=visibility, **schemas)(lambda: 1)
+
+        with pytest.raises(PackDefinitionError, match=match):
+            build(written)
+
+    def test_keywords_of_an_annotation_are_a_persons_too(self) -> None:
+        """The rest of such a schema is generated; they are not."""
+        written = pack("p")
+
+        @written.handler("x")
+        def x(names: list[Annotated[str, {"pattern": "["}]]) -> int:
+            return len(names)
+
+        with pytest.raises(PackDefinitionError, match=r"names.items.pattern"):
+            build(written)
+
+    def test_a_declaration_in_class_form_is_checked(self) -> None:
+        """It has no function that a schema could come from."""
+        bad = HandlerDef(name="x", input_schema={"required": "a"})
+
+        with pytest.raises(PackDefinitionError, match="input_schema: required"):
+            build(pack("p", handlers=[bad]))
+
+    def test_ordinary_packs_start_without_the_checker(self) -> None:
+        """Generated schemas and those of std are right: its import is saved."""
+        code = """if True:
+            import sys
+            from toolrt import Pack, RegistryBuilder
+            from toolrt.std import std_pack
+            pack = Pack("p")
+            @pack.handler("x")
+            def x(a: int, b: list[str] | None = None) -> int: return a
+            RegistryBuilder().register(pack).register(std_pack()).build()
+            sys.exit("jsonschema_rs" in sys.modules)
+        """
+
+        done = subprocess.run([sys.executable, "-c", code], check=False)
+
+        assert done.returncode == 0

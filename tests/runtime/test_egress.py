@@ -14,6 +14,7 @@ from toolrt import (
     CursorInvalidError,
     CursorIssuer,
     CursorState,
+    CursorTooLargeError,
     EnvTokenBroker,
     ErrorView,
     ExecutionFailed,
@@ -336,6 +337,56 @@ class TestMiddleware:
         assert crashed.error.text == "OSError: in <me>"
         assert isinstance(refused.error, InvalidArgsError)
         assert refused.error.faults[0].value == '"<me>/x"'
+
+    def test_a_broker_that_fails_is_an_error_too(self, bench: Bench) -> None:
+        """Its words may hold a path; which secret it was stays told."""
+
+        class Broken:
+            def resolve(self, caller: str | None, names: tuple[str, ...]) -> None:
+                raise BrokerError("no file in /home/me", secret="token")
+
+        @bench.pack.handler("use", secrets=["token"])
+        def use() -> None: ...
+
+        bench.builder.with_token_broker(Broken()).with_middleware(Upper())
+
+        result = bench.run("use")
+
+        assert isinstance(result.error, BrokerError)
+        assert str(result.error) == "secret 'token': NO FILE IN /HOME/ME"
+        assert result.outcome == ExecutionFailed("broker_error", retryable=True)
+
+    def test_a_refusal_in_toolrts_own_words_is_passed_on(self, bench: Bench) -> None:
+        """A page state that does not fit: there is no text of others in it."""
+        upper = Upper()
+        bench.builder.with_middleware(upper)
+
+        @bench.pack.handler("turn", paginates=True)
+        def turn() -> PaginatedResult:
+            return PaginatedResult([], bytes(2000))
+
+        assert isinstance(bench.run("turn").error, CursorTooLargeError)
+        assert upper.shown == []
+
+    def test_details_that_are_none_any_more_withhold_the_error(
+        self, bench: Bench
+    ) -> None:
+        """A middleware that leaves no faults of arguments has failed."""
+
+        class Tidy:
+            def on_result(self, call: MiddlewareCall, value: Any, /) -> Any:
+                return value
+
+            def on_error(self, call: MiddlewareCall, error: ErrorView, /) -> ErrorView:
+                return ErrorView(error.message, "nothing to see")
+
+        bench.builder.with_middleware(Tidy())
+
+        result = bench.run("picky", {"path": "/home/me/x"})
+
+        assert isinstance(result.error, MiddlewareError)
+        assert "/home/me" not in str(result.error)
+        assert result.error.__cause__ is not None
 
     def test_early_returns_run_none(self, bench: Bench) -> None:
         """Refusals and dry runs are not the tool's."""

@@ -201,9 +201,9 @@ def test_an_audit_event_of_a_deny_carries_reason_and_session() -> None:
     assert "secret" not in text
 
 
-def test_a_gate_that_cannot_decide_leaves_no_reason() -> None:
-    """The record of an outage has its own decision and no deny reason."""
-    event = AuditEvent.unavailable(request(), "G")
+def test_a_gate_that_cannot_decide_leaves_a_fixed_reason() -> None:
+    """The record of an outage has its own decision, and the name of what was wrong."""
+    event = AuditEvent.unavailable(request(), "G", "GateError")
 
     assert event.decision == "gate_unavailable"
-    assert event.deny_reason is None
+    assert event.deny_reason == "GateError"

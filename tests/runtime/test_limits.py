@@ -56,3 +56,15 @@ def test_a_refused_call_is_not_counted() -> None:
         limiter.admit(CallLimits("t", 5, (free, full)), 0)
 
     limiter.admit(CallLimits("t", 1, (free,)), 0)
+
+
+def test_a_window_that_has_passed_counts_anew() -> None:
+    """Nothing of it is left once its last call is old enough, and the next one counts."""
+    limiter = Limiter()
+    window = per_minute("t", "alice", 1)
+    limiter.admit(CallLimits("t", 0, (window,)), 0)
+
+    limiter.admit(CallLimits("t", 0, (window,)), 60 * SECOND)
+
+    with pytest.raises(RateLimitedError):
+        limiter.admit(CallLimits("t", 0, (window,)), 61 * SECOND)

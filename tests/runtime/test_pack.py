@@ -162,6 +162,7 @@ def test_a_given_schema_overrides_the_signature() -> None:
         pytest.param({"max_concurrent": "x"}, "max_concurrent", id="wrong type"),
         pytest.param({"max_concurrent": -1}, "max_concurrent", id="max_concurrent"),
         pytest.param({"timeout": 0}, "timeout", id="timeout"),
+        pytest.param({"timeout": float("inf")}, "finite", id="timeout without end"),
         pytest.param({"rate_limit_per_min": 0}, "rate_limit", id="rate"),
     ],
 )

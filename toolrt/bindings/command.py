@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from toolrt.context import CallContext
 from toolrt.errors import ArgFault, InvalidArgsError, ToolError, ToolTimeoutError
 from toolrt.pack import Binding
+from toolrt.secrets import BrokerError, RedactedString, SecretBundle, variable_of
 
 Output = Literal["text", "json", "ndjson", "lines"]
 
@@ -38,7 +39,9 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     braces. ``env`` names the variables let through besides `BASE_ENV`; ``stdin`` the
     argument whose text the command reads; ``cwd`` is its working directory.
     ``exit_codes`` gives the error code of an exit status, ``OK`` for a success.
-    ``allow_dash`` names the arguments that may begin with ``-``.
+    ``allow_dash`` names the arguments that may begin with ``-``. ``secrets`` names what
+    the command finds in its environment as `toolrt.secrets.variable_of` spells it; they
+    never stand on its command line.
     """
 
     command: tuple[str, ...]
@@ -48,6 +51,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     exit_codes: Mapping[str, str] = {}
     allow_dash: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class _Placeholder(msgspec.Struct, frozen=True):
@@ -90,18 +94,35 @@ def _parse_slot(text: str) -> _Slot:
     return (*parts, literal) if literal or not parts else tuple(parts)
 
 
+def secret_faults(
+    secrets: Sequence[str], env: Sequence[str]
+) -> Iterator[tuple[int, str]]:
+    """Yield the index of each secret whose variable is taken, and by what."""
+    taken = dict.fromkeys(env, "which env lets through")
+    taken |= dict.fromkeys(BASE_ENV, "which every command has")
+    for index, name in enumerate(secrets):
+        variable = variable_of(name)
+        if variable in taken:
+            where = taken[variable]
+            yield index, f"secret {name!r} is the variable {variable}, {where}"
+        taken.setdefault(variable, f"as is secret {name!r}")
+
+
 def bind_command(spec: CommandSpec) -> Binding:
     """
     Return the code of the command tool *spec*.
 
     The executable is looked up on the PATH at the first call and remembered. A call
     raises `ToolError` for a command that cannot be built, started or understood or that
-    fails, and `ToolTimeoutError` at the deadline.
+    fails, `BrokerError` for one that needs secrets and was given none, and
+    `ToolTimeoutError` at the deadline.
 
     Raises:
-        ValueError: The template is empty or malformed, or an argument would choose the
-            executable.
+        ValueError: The template is empty or malformed, an argument would choose the
+            executable, or a secret's variable is taken.
     """
+    for _, problem in secret_faults(spec.secrets, spec.env):
+        raise ValueError(problem)
     if not spec.command:
         msg = "a command needs an executable"
         raise ValueError(msg)
@@ -128,10 +149,11 @@ class _Command:
             argv += _render(slot, params, spec.allow_dash)
         given = None if spec.stdin is None else params.get(spec.stdin)
         stdin = None if given is None else _encoded(_text(given), str(spec.stdin))
+        env = _environment(spec.env) | _secret_variables(spec.secrets, ctx.secrets)
         remaining_s = ctx.remaining()
         if remaining_s <= 0:
             raise ToolTimeoutError(ctx.timeout_s, tool_id=ctx.tool_id)
-        return _value(spec, self._run(argv, stdin, remaining_s, ctx))
+        return _value(spec, self._run(argv, env, stdin, remaining_s, ctx))
 
     def _found(self) -> str:
         if self._executable is None:
@@ -139,7 +161,12 @@ class _Command:
         return self._executable
 
     def _run(
-        self, argv: list[str], stdin: bytes | None, remaining_s: float, ctx: CallContext
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        stdin: bytes | None,
+        remaining_s: float,
+        ctx: CallContext,
     ) -> bytes:
         """Return the output of a run that succeeded."""
         from toolrt.bindings.process import run_process
@@ -148,7 +175,7 @@ class _Command:
         try:
             finished = run_process(
                 argv,
-                env=_environment(spec.env),
+                env=env,
                 cwd=spec.cwd,
                 stdin=stdin,
                 timeout_s=remaining_s,
@@ -209,6 +236,32 @@ def _is_executable(path: str) -> bool:
 def _environment(names: tuple[str, ...]) -> dict[str, str]:
     allowed = (*BASE_ENV, *names)
     return {name: os.environ[name] for name in allowed if name in os.environ}
+
+
+def _secret_variables(
+    names: tuple[str, ...], bundle: SecretBundle | None
+) -> dict[str, str]:
+    if not names:
+        return {}
+    # A command cannot tell a secret that it was not given from one that it does not
+    # need: it is not started, rather than let act as nobody.
+    if bundle is None:
+        raise BrokerError("the caller has none, or no broker is configured")
+    return {variable_of(name): _variable(name, bundle.get(name)) for name in names}
+
+
+def _variable(name: str, secret: RedactedString | None) -> str:
+    """Return *secret* as text that an environment can hold."""
+    value = "" if secret is None else secret.expose()
+    if not value:
+        raise BrokerError("the broker left it out", secret=name)
+    if "\0" in value:
+        raise BrokerError("holds a NUL character", secret=name)
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:  # which would carry the secret along
+        raise BrokerError("is no Unicode text", secret=name) from None
+    return value
 
 
 def _render(

@@ -95,6 +95,21 @@ def _schema_of(hint: Any, name: str) -> dict[str, Any]:
     raise TypeError(msg)
 
 
+def has_keywords(function: Callable[..., Any]) -> bool:
+    """Return whether a person wrote JSON Schema into *function*'s annotations."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return any(map(_has_keywords, hints.values()))
+
+
+def _has_keywords(hint: Any) -> bool:
+    args = get_args(hint)
+    if get_origin(hint) is typing.Annotated and any(
+        isinstance(part, dict) for part in args[1:]
+    ):
+        return True
+    return any(map(_has_keywords, args))
+
+
 def _schema_of_union(options: list[dict[str, Any]]) -> dict[str, Any]:
     if all(set(option) == {"type"} for option in options):
         return {"type": [option["type"] for option in options]}

@@ -59,15 +59,23 @@ def std_pack(settings: StdSettings = DEFAULT_SETTINGS, *, version: str = "") -> 
         return fetch.fetch(settings, ctx, **params)
 
     pack = Pack("std", description="Built-in tools", source="built-in", version=version)
-    pack.bind(_ECHO_SAY, _say)
-    pack.bind(_FS_EDIT, edit)
-    pack.bind(_FS_GLOB, glob)
-    pack.bind(_FS_GREP, grep)
-    pack.bind(_FS_READ, read)
-    pack.bind(_FS_WRITE, write)
-    pack.bind(_HTTP_FETCH, fetch)
-    pack.bind(_SHELL_EXEC, run, ends_itself=True)
-    pack.bind(_SYS_INFO, _info)
+    for definition, call in (
+        (_ECHO_SAY, _say),
+        (_FS_EDIT, edit),
+        (_FS_GLOB, glob),
+        (_FS_GREP, grep),
+        (_FS_READ, read),
+        (_FS_WRITE, write),
+        (_HTTP_FETCH, fetch),
+        (_SHELL_EXEC, run),
+        (_SYS_INFO, _info),
+    ):
+        pack.bind(
+            definition,
+            call,
+            ends_itself=definition is _SHELL_EXEC,
+            has_sure_schemas=True,
+        )
     return pack
 
 

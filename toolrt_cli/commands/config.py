@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from toolrt import UnknownPackError
+from toolrt.gate import glob
 from toolrt_cli.config import (
     ConfigError,
     Fault,
@@ -16,18 +20,20 @@ from toolrt_cli.config import (
     read,
 )
 from toolrt_cli.config.faults import key_text
+from toolrt_cli.config.problems import did_you_mean
 from toolrt_cli.config.trust import state_of, trust
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.output import emit_document
+from toolrt_cli.packs import BrokenPack
 from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import (
+    Session,
     cwd,
     inert_settings,
-    open_registry,
-    require_sinks,
     session_over,
+    working_faults,
 )
 
 
@@ -60,22 +66,54 @@ def validate_command(
     """
     located = _locate(streams, environ, file)
     data = read(located) if located.path else b""
-    loaded = load(located, data) if located.path else load(located)
+    loaded = load(located, data, is_examined=True)
+    doubts = list(inert_settings(loaded))
     # What is not trusted is read, never run: its packs stay where they are.
-    is_ours = located.origin != "found" or _is_trusted(located, data, environ)
-    if is_ours:
-        _require_working(loaded, streams, environ)
+    if located.origin != "found" or _is_trusted(located, data, environ):
+        doubts += _doubts(_require_working(loaded, streams, environ))
     else:
-        streams.remark("not trusted: its packs and its gate were not loaded")
-    for fault in inert_settings(loaded):
-        streams.remark(f"{fault.place}: {key_text(fault.key_path)} {fault.message}")
-    document = {"path": loaded.path, "sha256": loaded.sha256, "valid": True}
+        message = "not trusted: its packs and its gate were not loaded"
+        doubts.insert(0, Fault(file=str(loaded.path), message=message))
+    for doubt in doubts:
+        streams.remark(_as_line(doubt))
+    document = {
+        "path": loaded.path,
+        "sha256": loaded.sha256,
+        "valid": True,
+        "warnings": msgspec.to_builtins(doubts),
+    }
 
     def show() -> None:
         streams.out.write(f"{escape(loaded.path or 'built-in default')}: valid\n")
 
     _emit(streams, "config_validate", document, show)
     return Exit.OK
+
+
+def _as_line(doubt: Fault) -> str:
+    key = f" {key_text(doubt.key_path)}" if doubt.key_path else ""
+    hint = f"; {doubt.suggestion}" if doubt.suggestion else ""
+    return f"{doubt.place}:{key} {doubt.message}{hint}"
+
+
+def _doubts(session: Session) -> Iterator[Fault]:
+    """Yield what is valid and yet cannot be what was meant."""
+    config, declared = session.config, session.capabilities
+    for name, caller in config.config.callers.items():
+        for index, pattern in enumerate(caller.capabilities):
+            if not any(glob(pattern).match(one) for one in declared):
+                doubt = config.fault(
+                    "no loaded pack declares such a capability",
+                    *("callers", name, "capabilities", index),
+                )
+                hint = did_you_mean(pattern, declared)
+                yield msgspec.structs.replace(doubt, suggestion=hint)
+    if config.config.secrets.broker is None:
+        for name, pack in config.config.pack.items():
+            for verb, handler in pack.handler.items():
+                if handler.secrets:
+                    path = ("pack", name, "handler", verb, "secrets")
+                    yield config.fault("cannot be had: there is no broker", *path)
 
 
 def _is_trusted(located: Located, data: bytes, environ: Mapping[str, str]) -> bool:
@@ -85,24 +123,29 @@ def _is_trusted(located: Located, data: bytes, environ: Mapping[str, str]) -> bo
 
 def _require_working(
     loaded: LoadedConfig, streams: Streams, environ: Mapping[str, str]
-) -> None:
+) -> Session:
     """
     Load what the config names and fit it together, as every call does.
 
     Raises:
-        ConfigError: Packs that cannot be loaded, or do not fit; or no such gate.
+        ConfigError: Packs that cannot be loaded, or do not fit; or no such gate. All of
+            it.
     """
     session = session_over(loaded, streams.settings, environ)
-    names = loaded.config.runtime.packs
-    faults = [
-        loaded.fault(broken.problem, "runtime", "packs", names.index(broken.name))
-        for broken in session.broken
-        if broken.name in names
-    ]
+    faults = [_fault_of(loaded, broken) for broken in session.broken]
+    faults += working_faults(session)
     if faults:
         raise ConfigError(faults)
-    require_sinks(loaded)
-    open_registry(session, None)
+    return session
+
+
+def _fault_of(loaded: LoadedConfig, broken: BrokenPack) -> Fault:
+    at = loaded.config.runtime.packs.index(broken.listed)
+    fault = loaded.fault(broken.problem, "runtime", "packs", at)
+    if isinstance(broken.error, UnknownPackError):
+        hint = did_you_mean(broken.listed, broken.error.available)
+        return msgspec.structs.replace(fault, suggestion=hint)
+    return fault
 
 
 def trust_command(

@@ -10,10 +10,11 @@ from toolrt.pack import BoundHandler, Visibility
 from toolrt.schema import signature
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.output import Column, emit_document, emit_list
+from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.run_help import tool_help
 from toolrt_cli.streams import Streams
-from toolrt_cli.wiring import Session, authority, name_broken, open_registry
+from toolrt_cli.wiring import Session, authority, open_registry
 
 _PACK_COLUMNS: Final = [
     Column("pack", "PACK"),
@@ -45,13 +46,13 @@ def list_command(session: Session, streams: Streams) -> int:
             "handlers": None,
             "requires": [],
             "status": "broken",
-            "source": broken.name,
+            "source": broken.listed,
             "error": broken.problem,
         }
         for broken in session.broken
     ]
     _emit(streams, "packs", items, _PACK_COLUMNS, "pack")
-    name_broken(session, streams)
+    name_broken(session.broken, streams)
     return Exit.OK
 
 
@@ -74,7 +75,7 @@ def handlers_command(
         if (pack is None or owner.name == pack) and (all_ or _is_shown(bound))
     ]
     _emit(streams, "handlers", items, _HANDLER_COLUMNS, "verb")
-    name_broken(session, streams)
+    name_broken(session.broken, streams)
     return Exit.OK
 
 

@@ -21,23 +21,23 @@ from toolrt import (
     CapabilityDeniedError,
     InvalidArgsError,
     RateLimitedError,
-    RecordLostError,
     Registry,
     Tool,
     ToolCall,
-    ToolNotFoundError,
 )
 from toolrt.schema import ANYTHING, signature
-from toolrt_cli.arguments import ArgumentSyntaxError, parse_json_args, parse_pairs
+from toolrt_cli.arguments import parse_json_args, parse_pairs
 from toolrt_cli.confirm import Confirmation
 from toolrt_cli.escape import escape, show_block
 from toolrt_cli.exit_codes import Exit, exit_code
 from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
+from toolrt_cli.json_text import ArgumentSyntaxError
+from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
 from toolrt_cli.streams import Streams, open_streams, prints_to_stderr
 from toolrt_cli.wiring import (
     Session,
-    name_broken,
+    find_tool,
     open_registry,
     open_session,
     require_sinks,
@@ -59,7 +59,7 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
         return _show_help(options)
     session = open_session(settings, environ)
     require_sinks(session.config)
-    tool = _find(session, options.tool)
+    tool = find_tool(session, options.tool)
     if tool is not None:
         arguments = tool.definition.input_schema.get("properties", {})
         settings, options = parse_run(words, before, arguments)
@@ -67,18 +67,18 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
         if options.help:
             return _show_tool(tool)
     streams = open_streams(settings, environ)
-    name_broken(session, streams)
-    return _make(session, _call(session, options, tool), options, streams)
+    name_broken(session.broken, streams)
+    call = _call(session, options, tool)
+    return _make(session, call, options, streams, tool)
 
 
-def _find(session: Session, name: str) -> Tool | None:
-    try:
-        return open_registry(session, None).tool(name)
-    except ToolNotFoundError:
-        return None
-
-
-def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams) -> int:
+def _make(
+    session: Session,
+    call: ToolCall,
+    options: RunWords,
+    streams: Streams,
+    tool: Tool | None,
+) -> int:
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
     with _open_store(session) as store:
@@ -90,15 +90,15 @@ def _make(session: Session, call: ToolCall, options: RunWords, streams: Streams)
     if confirmation.refusal is not None:
         confirmation.refusal.call_id = result.call_id
         result = msgspec.structs.replace(result, error=confirmation.refusal)
-    if options.why:
-        _explain_decision(session, call, result, streams)
-    _show(result, streams)
-    if isinstance(result.error, RecordLostError) and result.error.failure:
-        report(result.error.failure, streams)
+    why = _reasons(session, call, result, tool) if options.why else None
+    _show(result, streams, why)
+    failure = getattr(result.error, "failure", None)  # where the record was lost
+    if failure is not None and not streams.settings.is_json:
+        report(failure, streams)
     if result.error is not None:
         report(result.error, streams, _advise(result, call, session, registry))
         return exit_code(result.error)
-    if result.next_cursor is not None and not streams.settings.is_json:
+    if result.next_cursor is not None:
         streams.remark(f"there is more: --cursor {result.next_cursor}")
     if streams.err_terminal.is_tty:
         streams.remark(_summary(result))
@@ -188,14 +188,26 @@ class _Files:
         return sys.stdin.read()
 
 
-def _show(result: CallResult, streams: Streams) -> None:
-    """Write the result to stdout in the format that was asked for."""
+def _show(result: CallResult, streams: Streams, why: list[str] | None) -> None:
+    """
+    Write the result to stdout in the format that was asked for.
+
+    Args:
+        why: What was decided and by what; for people it stands before the result.
+    """
     fmt = streams.settings.output
+    if why is not None and not streams.settings.is_json:
+        streams.err.write("".join(f"{escape(line)}\n" for line in why))
     if fmt in ("json", "jsonl"):
         from toolrt_cli.output import emit_document
 
         emit_document(
-            streams.out, "run", _document(result), fmt, streams.out_terminal, _nothing
+            streams.out,
+            "run",
+            _document(result) if why is None else {**_document(result), "why": why},
+            fmt,
+            streams.out_terminal,
+            _nothing,
         )
     elif result.value is not None or result.ok:
         _show_value(result.value, fmt, streams)
@@ -312,19 +324,17 @@ def _argument_advice(error: InvalidArgsError, tool: Tool) -> Advice:
     )
 
 
-def _explain_decision(
-    session: Session, call: ToolCall, result: CallResult, streams: Streams
-) -> None:
-    """Write why, before the result: the gate's word, then each capability's source."""
+def _reasons(
+    session: Session, call: ToolCall, result: CallResult, tool: Tool | None
+) -> list[str]:
+    """Return the gate's word, then each capability's source, a line each."""
     from toolrt_cli.explain import describe_grants
 
     place = getattr(result.error, "place", None)
     by = f", by {place}" if place else ""
-    streams.err.write(escape(f"gate: {result.decision}{by}") + "\n")
-    tool = _find(session, call.tool)
     needed = tool.definition.capabilities if tool else ()
-    for line in describe_grants(session, call.caller or "", needed):
-        streams.err.write(escape(line) + "\n")
+    grants = describe_grants(session, call.caller or "", needed)
+    return [f"gate: {result.decision}{by}", *grants]
 
 
 def _show_help(options: RunWords) -> int:

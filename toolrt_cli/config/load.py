@@ -134,7 +134,9 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load(located: Located, data: bytes | None = None) -> LoadedConfig:
+def load(
+    located: Located, data: bytes | None = None, *, is_examined: bool = False
+) -> LoadedConfig:
     """
     Return the config that *located* names, checked as a whole.
 
@@ -142,6 +144,8 @@ def load(located: Located, data: bytes | None = None) -> LoadedConfig:
         located: What `locate` returned. Trust is not asked for here.
 
         data: The file's bytes, if they have been read.
+
+        is_examined: Whether to check also what costs more than a command can wait for.
 
     Raises:
         ConfigError: The file cannot be used; all its faults.
@@ -161,20 +165,27 @@ def load(located: Located, data: bytes | None = None) -> LoadedConfig:
         path=path,
         origin=located.origin,
         sha256=digest_of(data),
-        config=parse(path, source),
+        config=parse(path, source, is_examined=is_examined),
         source=source,
     )
 
 
-def parse(path: str, source: str) -> model.Config:
+def parse(path: str, source: str, *, is_examined: bool = False) -> model.Config:
     """
     Return the config that *source* writes down; *path* is for messages.
+
+    Args:
+        is_examined: As for `load`.
 
     Raises:
         ConfigError: *source* is no valid config; all its faults.
     """
     tree = _parsed(path, source)
     problems = list(meaning_problems(tree))
+    if is_examined:
+        from toolrt_cli.config.patterns import pattern_problems
+
+        problems += pattern_problems(tree)
     try:
         config = msgspec.convert(tree, model.Config, dec_hook=decode)
     except msgspec.ValidationError as exc:

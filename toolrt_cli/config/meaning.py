@@ -8,6 +8,8 @@ them first takes what has the expected shape and leaves the rest to that module.
 
 from __future__ import annotations
 
+import math
+import re
 import string
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -31,6 +33,7 @@ def meaning_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _runtime_problems(_table(data.get("runtime")))
     yield from _gate_problems(_table(data.get("gate")))
     yield from _secrets_problems(_table(data.get("secrets")))
+    yield from _middleware_problems(_table(data.get("middleware")))
     for index, sink in enumerate(_array(data.get("sink"))):
         yield from _sink_problems(_table(sink), ("sink", index))
     for name, pack in _table(data.get("pack")).items():
@@ -98,11 +101,37 @@ def _only_with_rules(key: str, kind: str, *, given: bool) -> Problem:
     )
 
 
+#: The key of ``[secrets]`` that goes with each broker.
+_BROKER_KEYS: Final = {"file": "path", "env": "prefix"}
+
+
 def _secrets_problems(secrets: Mapping[str, Any]) -> Iterator[Problem]:
-    if secrets.get("broker") == "file" and "path" not in secrets:
+    broker = secrets.get("broker")
+    if broker == "file" and "path" not in secrets:
         yield Problem(
             path=("secrets", "path"), message='broker "file" needs the key "path"'
         )
+    if broker is not None and broker not in ("env", "file"):
+        return  # a broker that is none is a fault of its own
+    for one, key in _BROKER_KEYS.items():
+        if key in secrets and broker != one:
+            stands = "none is given" if broker is None else f"it is {quote(broker)}"
+            yield Problem(
+                path=("secrets", key),
+                message=f"key {quote(key)} needs the broker {quote(one)}, {stands}",
+                at="key",
+            )
+
+
+def _middleware_problems(middleware: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(_array(middleware.get("redact_paths"))):
+        if isinstance(pattern, str):
+            try:
+                re.compile(pattern)
+            except re.error as exc:
+                message = f"expected a regular expression, got {quote(pattern)}: {exc}"
+                path = ("middleware", "redact_paths", index)
+                yield Problem(path=path, message=show(message))
 
 
 def _sink_problems(sink: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -153,6 +182,7 @@ def _handler_problems(handler: Mapping[str, Any], path: Path) -> Iterator[Proble
     if not isinstance(args, dict):
         return
     yield from _command_problems(handler, args, path)
+    yield from _variable_problems(handler, path)
     for place, name in _named_arguments(handler):
         if name not in args:
             yield _undeclared(name, args, (*path, *place))
@@ -183,6 +213,17 @@ def _command_problems(
                 yield _undeclared(name, args, at)
 
 
+def _variable_problems(handler: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    from toolrt.bindings.command import secret_faults
+
+    secrets = _array(handler.get("secrets"))
+    if not all(isinstance(name, str) for name in secrets):
+        return  # a fault of its own
+    env = [name for name in _array(handler.get("env")) if isinstance(name, str)]
+    for index, problem in secret_faults(secrets, env):
+        yield Problem(path=(*path, "secrets", index), message=show(problem))
+
+
 def _undeclared(name: str, args: Mapping[str, Any], path: Path) -> Problem:
     return Problem(
         path=path,
@@ -207,6 +248,9 @@ def _arg_problems(arg: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for index, choice in enumerate(_array(arg.get("enum"))):
         plain = {"type": arg.get("type", "string")}
         yield from _misfits(choice, plain, (*path, "enum", index))
+    for bound in ("minimum", "maximum"):
+        if not _is_finite(_number(arg.get(bound), 0)):
+            yield _not_finite(arg[bound], (*path, bound))
     for low, high in (("minimum", "maximum"), ("minLength", "maxLength")):
         if _number(arg.get(low), 0) > _number(arg.get(high), _UNBOUNDED):
             message = f"{low} {shown(arg[low])} is above {high} {shown(arg[high])}"
@@ -225,12 +269,24 @@ def _misfits(value: Any, arg: Mapping[str, Any], path: Path) -> Iterator[Problem
         got = got if isinstance(value, list | dict) else f"{got}, {shown(value)}"
         yield Problem(path=path, message=f"expected {_JSON_KINDS[wanted]}, got {got}")
         return
+    if isinstance(value, float) and not _is_finite(value):
+        yield _not_finite(value, path)
+        return
     for rule in _broken_rules(value, arg):
         yield Problem(path=path, message=f"expected {rule}, got {shown(value)}")
     if isinstance(value, list):
         for index, item in enumerate(value):
             if isinstance(arg.get("items"), dict):
                 yield from _misfits(item, arg["items"], (*path, index))
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # an int may be too long
+
+
+def _not_finite(value: float, path: Path) -> Problem:
+    message = f"expected a number that JSON has, got {shown(value)}"
+    return Problem(path=path, message=message)
 
 
 _JSON_KINDS: Final = {

@@ -354,6 +354,62 @@ def test_shape(
             'broker "file" needs the key "path"',
         ),
         _case(
+            "file of a broker that reads none",
+            '[secrets]\nbroker = "env"\npath = "x"\n',
+            (3, 1, 4),
+            'key "path" needs the broker "file", it is "env"',
+        ),
+        _case(
+            "prefix of a broker that reads files",
+            '[secrets]\nbroker = "file"\npath = "x"\nprefix = "X_"\n',
+            (4, 1, 6),
+            'key "prefix" needs the broker "env", it is "file"',
+        ),
+        _case(
+            "prefix without a broker",
+            '[secrets]\nprefix = "X_"\n',
+            (2, 1, 6),
+            'key "prefix" needs the broker "env", none is given',
+        ),
+        _case(
+            "no such broker",
+            '[secrets]\nbroker = "fil"\npath = "x"\n',
+            (2, 10, 5),
+            'expected one of "env", "file", got "fil"',
+            'did you mean "file"?',
+        ),
+        _case(
+            "secret that is let through",
+            _TOOL + "env = ['X_TOKEN']\nsecrets = ['a', 'x-token']\n",
+            (4, 17, 9),
+            "secret 'x-token' is the variable X_TOKEN, which env lets through",
+        ),
+        _case(
+            "secret in the place of the PATH",
+            _TOOL + "secrets = ['path']\n",
+            (3, 12, 6),
+            "secret 'path' is the variable PATH, which every command has",
+        ),
+        _case(
+            "secrets of one variable",
+            _TOOL + "secrets = ['x-token', 'x.token']\n",
+            (3, 23, 9),
+            "secret 'x.token' is the variable X_TOKEN, as is secret 'x-token'",
+        ),
+        _case(
+            "secret that is no text",
+            _TOOL + "secrets = [1]\n",
+            (3, 12, 1),
+            "expected a string, got an integer, 1",
+        ),
+        _case(
+            "pattern to redact",
+            "[middleware]\nredact_paths = ['ok', '(']\n",
+            (2, 23, 3),
+            'expected a regular expression, got "(":'
+            " missing ), unterminated subpattern at position 0",
+        ),
+        _case(
             "name of the built-in pack",
             "[pack.std]\n",
             (1, 7, 3),
@@ -468,6 +524,18 @@ def test_shape(
             "expected a string, got an integer, 1",
         ),
         _case(
+            "bound that JSON does not have",
+            _TOOL + "args.a = { type = 'number', maximum = inf }\n",
+            (3, 39, 3),
+            "expected a number that JSON has, got inf",
+        ),
+        _case(
+            "default that JSON does not have",
+            _TOOL + "args.a = { type = 'number', default = nan }\n",
+            (3, 39, 3),
+            "expected a number that JSON has, got nan",
+        ),
+        _case(
             "range without room",
             _TOOL + "args.a = { minLength = 3, maxLength = 2 }\n",
             (3, 24, 1),
@@ -487,6 +555,36 @@ def test_meaning(
 
     assert (fault.line, fault.column, fault.length) == place
     assert (fault.message, fault.suggestion) == (message, suggestion)
+
+
+_PATTERNS = """\
+[runtime]
+confirm = ["reed"]
+[pack.p.handler.v]
+command = ["x"]
+args.a = { pattern = "(" }
+args.b = { type = "array", items = { pattern = "[" } }
+args.c = { pattern = "^x", default = "y" }
+args.d = { pattern = "^x", default = "xy" }
+args.e = { pattern = 3 }
+"""
+
+
+def test_patterns_are_judged_where_a_config_is_examined(tmp_path: Path) -> None:
+    """In one pass with everything else; other commands have no time for it."""
+    file = tmp_path / "toolrt.toml"
+    file.write_text(_PATTERNS)
+    with pytest.raises(ConfigError) as caught:
+        load(Located(str(file), "flag"), is_examined=True)
+
+    assert [(f.line, f.column, f.message) for f in caught.value.faults] == [
+        (2, 12, 'expected one of "destructive", "read", "write", got "reed"'),
+        (5, 22, 'expected a regular expression as in ECMA-262, got "("'),
+        (6, 48, 'expected a regular expression as in ECMA-262, got "["'),
+        (7, 38, 'expected a match of "^x", got "y"'),
+        (9, 22, "expected a string, got an integer, 3"),
+    ]
+    assert len(_faults(tmp_path, _PATTERNS)) == 2
 
 
 _MANY = """\

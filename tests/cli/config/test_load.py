@@ -140,7 +140,6 @@ max_bytes = "1MiB"
 [secrets]
 broker = "file"
 path = "secrets"
-prefix = "T_"
 [middleware]
 redact_paths = ["/home/*"]
 """

@@ -7,9 +7,15 @@ import time
 from toolrt.capability import CapabilitySet
 from toolrt.context import CallContext
 from toolrt.namespace import ActorRef, Namespace, mint_token
+from toolrt.secrets import SecretBundle
 
 
-def context(*, timeout_s: float = 20.0, max_output_bytes: int = 1 << 20) -> CallContext:
+def context(
+    *,
+    timeout_s: float = 20.0,
+    max_output_bytes: int = 1 << 20,
+    secrets: SecretBundle | None = None,
+) -> CallContext:
     """Return a context whose deadline is *timeout_s* from now."""
     return CallContext(
         call_id="01J0000000000000000000000A",
@@ -21,4 +27,5 @@ def context(*, timeout_s: float = 20.0, max_output_bytes: int = 1 << 20) -> Call
         max_output_bytes=max_output_bytes,
         deadline_ns=time.monotonic_ns() + int(timeout_s * 1e9),
         monotonic_ns=time.monotonic_ns,
+        secrets=secrets,
     )

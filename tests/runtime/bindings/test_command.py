@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from toolrt.bindings.command import CommandSpec, bind_command, template_arguments
 from toolrt.errors import InvalidArgsError, ToolError, ToolTimeoutError
+from toolrt.secrets import BrokerError, RedactedString, SecretBundle
 
 from .calls import context
 
@@ -390,6 +392,67 @@ class TestFailure:
 
         with pytest.raises(ToolError, match=r"OUTPUT_LIMIT: .* 5 bytes"):
             run({}, context(max_output_bytes=5))
+
+
+class TestSecrets:
+    """Secrets reach the command as variables, or the command is not started."""
+
+    def given(self, **secrets: str) -> SecretBundle:
+        return SecretBundle({k: RedactedString(v) for k, v in secrets.items()})
+
+    def run(self, secrets: SecretBundle | None, *names: str) -> Any:
+        command = bind_command(
+            spec("sh", "-c", 'printf "%s" "$A_B$C"', secrets=names or ("a_b", "c"))
+        )
+        return command({}, context(secrets=secrets))
+
+    def test_each_is_a_variable_of_the_child_alone(self) -> None:
+        """Of its name in upper case; this process keeps its own environment."""
+        assert self.run(self.given(a_b="one ", c="two")) == "one two"
+        assert "A_B" not in os.environ
+
+    @pytest.mark.parametrize(
+        ("value", "problem"),
+        [
+            pytest.param("x\0y", "secret 'c': holds a NUL character", id="NUL"),
+            pytest.param("x\ud800", "secret 'c': is no Unicode text", id="surrogate"),
+            pytest.param("", "secret 'c': the broker left it out", id="empty"),
+        ],
+    )
+    def test_what_no_environment_can_hold_is_refused(
+        self, value: str, problem: str
+    ) -> None:
+        """The error names the secret and carries nothing of it."""
+        with pytest.raises(BrokerError) as caught:
+            self.run(self.given(a_b="one", c=value))
+
+        assert str(caught.value) == problem
+        assert caught.value.__cause__ is None
+
+    def test_a_secret_that_the_broker_left_out_is_refused(self) -> None:
+        """Brokers of others may answer with less than was asked for."""
+        with pytest.raises(BrokerError, match="'c': the broker left it out"):
+            self.run(self.given(a_b="one"))
+
+    def test_without_a_bundle_nothing_is_started(self) -> None:
+        """The command could not tell that it was given nothing."""
+        with pytest.raises(BrokerError, match="no broker is configured"):
+            self.run(None)
+
+    @pytest.mark.parametrize(
+        ("secrets", "match"),
+        [
+            pytest.param(("lc-all",), "LC_ALL, which every command has", id="base"),
+            pytest.param(("x.y",), "X_Y, which env lets through", id="env"),
+            pytest.param(("a b", "a_b"), "A_B, as is secret 'a b'", id="each other"),
+        ],
+    )
+    def test_a_variable_is_one_thing_only(
+        self, secrets: tuple[str, ...], match: str
+    ) -> None:
+        """What would hide another variable is refused when it is bound."""
+        with pytest.raises(ValueError, match=match):
+            bind_command(spec("true", env=("X_Y",), secrets=secrets))
 
 
 def test_spec_is_read_from_plain_data() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from toolrt.errors import ToolError, ToolTimeoutError
-from toolrt.schema import signature
+from toolrt.schema import compile_check, signature
 from toolrt.std import StdSettings, std_pack
 
 from ..bindings.calls import context
@@ -389,3 +389,13 @@ def test_nothing_goes_on_past_the_deadline(verb: str, params: dict[str, str]) ->
 
     assert set(Path("/dev/fd").iterdir()) == before
     assert Path("a.txt").read_text().startswith("one")
+
+
+def test_the_schemas_are_schemas() -> None:
+    """No build checks them: this does."""
+    pack = std_pack()
+
+    assert all(bound.has_sure_schemas for bound in pack.bound_handlers)
+    for definition in pack.handlers:
+        compile_check(definition.input_schema)
+        compile_check(definition.output_schema or {})
