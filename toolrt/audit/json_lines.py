@@ -43,12 +43,14 @@ class JsonLinesAuditSink(QueueSink):
         name: str | None = None,
     ) -> None:
         """Return a sink over *fileobj*; see `toolrt.QueueSink` for the rest."""
-        self._file = fileobj if isinstance(fileobj, LineFile) else None
-        put = _put_into(fileobj) if self._file is None else self._file.write
+        file = fileobj if isinstance(fileobj, LineFile) else None
+        put = _put_into(fileobj) if file is None else file.write
+        self._file: LineFile | None = None  # a new sink has nothing to open again
         named = name or str(getattr(fileobj, "name", type(fileobj).__name__))
         super().__init__(
             _LineWriter(put), capacity, backpressure, required=required, name=named
         )
+        self._file = file
 
     @classmethod
     def file(
@@ -103,9 +105,9 @@ class JsonLinesAuditSink(QueueSink):
         if self._file is not None:
             self._file.reopen()
 
-    def _begin_in_child(self) -> None:
-        super()._begin_in_child()
-        self.reopen()  # locks of a file belong to the description that a fork shares
+    def _start_anew(self) -> None:
+        super()._start_anew()
+        self.reopen()  # in a fork: locks belong to the description that both share
 
     def _end_writer(self) -> None:
         if self._file is not None:

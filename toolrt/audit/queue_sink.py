@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from toolrt.audit.call_event import CallEvent
@@ -47,9 +47,8 @@ class QueueSink(AuditSink):
 
     At most *capacity* events wait or are being written. Safe to use from many threads.
     `close`, leaving ``with`` and the end of the interpreter write out what waits. In a
-    child after ``os.fork`` the sink starts anew, empty and with counters at zero: what
-    waited at the fork is the parent's to write. A child that ends by ``os._exit`` writes
-    out nothing: close the sink there.
+    child after ``os.fork`` the sink starts anew, empty and with counters at zero, since
+    what waits is the parent's to write; a child that ends by ``os._exit`` closes it first.
     """
 
     def __init__(
@@ -74,6 +73,8 @@ class QueueSink(AuditSink):
         self.capacity = capacity
         self.required = required
         self.name = name or type(writer).__name__
+        #: Gets one line when the sink begins to fail, recovers or gives up.
+        self.on_trouble: Callable[[str], None] = self._log
         #: Why the last batch that failed did so.
         self.last_error: BaseException | None = None
         self._write_pairs = getattr(writer, "write_records", None)
@@ -87,7 +88,7 @@ class QueueSink(AuditSink):
         _SINKS.add(self)
 
     def _start_anew(self) -> None:
-        """Set the state of a queue that is empty and without a thread."""
+        """Be a queue that is empty and has no thread: new, or in a forked process."""
         # Reentrant: a put may be interrupted by a signal handler that puts.
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)  # waited for by the drain
@@ -101,10 +102,6 @@ class QueueSink(AuditSink):
         self._written = self._dropped = self._diverted = self._failed = self._peak = 0
         # Up to which length of the queue a put need not look further.
         self._room = 0
-
-    def _begin_in_child(self) -> None:
-        """Begin again in a process that was forked."""
-        self._start_anew()
 
     def on_call(self, event: CallEvent, /) -> None:
         """
@@ -183,7 +180,9 @@ class QueueSink(AuditSink):
         asyncio = sys.modules.get("asyncio")
         if asyncio is not None and asyncio._get_running_loop() is not None:
             self._has_warned = True
-            _warn("a full queue blocks this thread, which runs an asyncio loop", self)
+            self.on_trouble(
+                "a full queue blocks this thread, which runs an asyncio loop"
+            )
 
     def drops(self) -> int:
         """Return how many events were dropped."""
@@ -236,13 +235,15 @@ class QueueSink(AuditSink):
             self._room = 0
             self._work.notify()
             self._progress.notify_all()
-            thread = self._thread
-            if thread is None and not was_closed:
+            thread = None if self._is_given_up else self._thread
+            if self._thread is None and not was_closed:
                 self._end_writer()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(seconds_left(deadline))
-            if thread.is_alive():
-                self._give_up()
+            try:
+                thread.join(seconds_left(deadline))
+            finally:  # an interrupt ends the wait as well
+                if thread.is_alive():
+                    self._give_up()
         if isinstance(self.backpressure, Fallback) and not was_closed:
             flush = getattr(self.backpressure.sink, "flush", None)
             if flush is not None:
@@ -255,7 +256,7 @@ class QueueSink(AuditSink):
             self._is_given_up = True
             lost = self._fail_the_rest()
         if lost:
-            _warn(f"closed with {lost} events unwritten", self)
+            self.on_trouble(f"closed with {lost} events unwritten")
 
     def _fail_the_rest(self) -> int:
         depth = self._note_peak()
@@ -301,7 +302,7 @@ class QueueSink(AuditSink):
                 self._room = 0
                 self.last_error = exc
                 self._fail_the_rest()
-            _warn(f"its thread has ended: {exc!r}", self)
+            self.on_trouble(f"its thread has ended: {exc!r}")
         finally:
             self._end_writer()
 
@@ -340,6 +341,12 @@ class QueueSink(AuditSink):
         return len(batch), None
 
     def _settle(self, size: int, written: int, error: BaseException | None) -> None:
+        # Said first: who waits for the batch then finds out why it failed.
+        if error is not None:
+            self._tell_failing(error)
+        elif self._is_failing:
+            self._is_failing = False
+            self.on_trouble("writes again")
         with self._lock:
             if self._is_given_up:  # counted as failed already
                 return
@@ -350,17 +357,17 @@ class QueueSink(AuditSink):
             if not self._is_closed:
                 self._room = self.capacity - self._taken
             self._progress.notify_all()
-        if error is not None:
-            self._tell_failing(error)
-        elif self._is_failing:
-            self._is_failing = False
-            _warn("writes again", self)
 
     def _tell_failing(self, error: BaseException) -> None:
         self.last_error = error
         if not self._is_failing:
             self._is_failing = True
-            _warn(f"cannot write: {str(error) or type(error).__name__}", self)
+            self.on_trouble(f"cannot write: {str(error) or type(error).__name__}")
+
+    def _log(self, message: str) -> None:
+        import logging  # a fifth of a start, and rarely needed
+
+        logging.getLogger(__name__).warning("sink %s: %s", self.name, message)
 
     def _end_writer(self) -> None:
         """Do what is to be done once nothing is written any more."""
@@ -372,12 +379,6 @@ def _check(capacity: Any, backpressure: Any) -> None:
     if not isinstance(backpressure, Drop | Block | Fallback):
         got = type(backpressure).__name__
         raise TypeError(f"expected Drop, Block or Fallback, got {got}")
-
-
-def _warn(message: str, sink: QueueSink) -> None:
-    import logging  # a fifth of a start, and rarely needed
-
-    logging.getLogger(__name__).warning("sink %s: %s", sink.name, message)
 
 
 # The sinks there are: the end of the interpreter and a fork have to know.
@@ -392,7 +393,7 @@ def _close_at_exit() -> None:
 
 def _start_anew_in_child() -> None:
     for sink in list(_SINKS):
-        sink._begin_in_child()
+        sink._start_anew()
 
 
 atexit.register(_close_at_exit)

@@ -21,12 +21,12 @@ from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.output import emit_document
+from toolrt_cli.sinks import check_sinks
 from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import (
     cwd,
     inert_settings,
     open_registry,
-    require_sinks,
     session_over,
 )
 
@@ -101,7 +101,7 @@ def _require_working(
     ]
     if faults:
         raise ConfigError(faults)
-    require_sinks(loaded)
+    check_sinks(loaded)
     open_registry(session, None)
 
 
