@@ -111,7 +111,10 @@ class JsonLinesAuditSink(QueueSink):
 
     def _end_writer(self) -> None:
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as exc:  # some file systems tell of a failed write only here
+                self._tell_failing(exc)
 
 
 class _Put(Protocol):
