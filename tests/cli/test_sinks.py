@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from toolrt import Block, Drop
 from toolrt_cli import sinks
+from toolrt_cli.config import open_config
 from toolrt_cli.exit_codes import Exit
 
 from .conftest import Cli
@@ -87,6 +89,20 @@ class TestDelivery:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         assert cli("run", "echo.say").code == 0
         assert [len(lines(path.parent / name)) for name in "abc"] == [1, 0, 1]
+
+    def test_the_strategy_follows_the_table(self, config: WriteConfig) -> None:
+        """A required sink blocks unless it says otherwise, any other drops."""
+        path = config(
+            '[[sink]]\nkind = "stdout"\ntimeout = "3s"\nrequired = true\n'
+            '[[sink]]\nkind = "stderr"\ncapacity = 2\n'
+            '[[sink]]\nkind = "jsonl"\npath = "a"\nbackpressure = "block"\n'
+        )
+        loaded = open_config(flag=str(path), environ={}, cwd=str(path.parent))
+        with sinks.Sinks(loaded) as opened:
+            found = [one.backpressure for one in opened.direct]
+            assert opened.direct[1].capacity == 2
+
+        assert found == [Block(3), Drop(), Block(10)]
 
     def test_other_commands_open_no_sink(self, cli: Cli, config: WriteConfig) -> None:
         """To list or to check makes no file."""

@@ -195,6 +195,8 @@ def _put_into(fileobj: Any) -> _Put:
         count = fileobj.write(data.decode() if is_text else data)
         if count is None and is_raw:
             raise BlockingIOError(errno.EAGAIN, "the write would block")
+        if count == 0:  # to try again would be to try for ever
+            raise OSError(errno.EIO, "nothing was written")
         if flush is not None:
             flush()
         return count if isinstance(count, int) and not is_text else len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -109,6 +110,18 @@ class TestFileObjects:
 
         assert sink.stats().failed > 0
         assert isinstance(sink.last_error, BlockingIOError)
+
+    def test_a_file_that_takes_nothing_fails(self) -> None:
+        """It is not asked for ever."""
+
+        class Deaf:
+            def write(self, data: bytes) -> int:
+                return 0
+
+        with JsonLinesAuditSink(Deaf()) as sink:
+            sink.on_call(event())
+
+        assert "nothing was written" in str(sink.last_error)
 
     def test_an_event_that_is_no_utf_8_is_escaped(self) -> None:
         """Half a surrogate pair in a name must not keep a call off the file."""
@@ -263,6 +276,36 @@ class TestFiles:
         files = sorted(tmp_path.iterdir(), key=lambda one: (len(one.name), one.name))
         found = [numbers(one.read_bytes()) for one in files]
         assert found == [["p-8"], *([f"p-{n}", f"p-{n + 1}"] for n in (0, 2, 4, 6))]
+
+
+def test_a_file_is_not_rotated_twice(tmp_path: Path) -> None:
+    """Of two that find it full at one time, the second leaves the new file in place."""
+    path = tmp_path / "x"
+    first, second = LineFile(str(path)), LineFile(str(path))
+    first.write(b"one\n")
+    first._rotate()
+    second._rotate()
+    second.write(b"two\n")
+    first.close()
+    second.close()
+
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {
+        "x": "two\n",
+        "x.1": "one\n",
+    }
+
+
+def test_a_file_that_is_locked_grows_on(tmp_path: Path) -> None:
+    """Whoever holds a lock on the file keeps no record from it."""
+    path = tmp_path / "x"
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        file = LineFile(str(path), rotate_bytes=1)
+        for line in (b"one\n", b"two\n"):
+            assert file.write(line) == 4
+        file.close()
+
+    assert path.read_text() == "one\ntwo\n"
 
 
 def _link(path: Path) -> None:

@@ -411,7 +411,7 @@ class TestClose:
         assert sink.flush()
         sink.close()
 
-        assert len(writer.events) == 1
+        assert sink.stats() == stats(accepted=1, written=1, peak=1)
 
 
 def run(code: str) -> str:
@@ -470,16 +470,23 @@ class Held(Out):
         super().write(events)
 s = QueueSink(Held())
 s.on_call(event.replace(call_id="parent"))
-with s._lock:  # as another thread may hold it
-    child = os.fork()
-    if child == 0:
-        Held.go = threading.Event()
-        Held.go.set()
-        assert s.stats() == SinkStats(accepted=0, written=0, dropped=0, diverted=0,
-                                      failed=0, depth=0, peak=0)
-        s.on_call(event.replace(call_id="child"))
-        sys.exit()
+held, done = threading.Event(), threading.Event()
+def hold():
+    with s._lock:
+        held.set()
+        done.wait()
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    Held.go = threading.Event()
+    Held.go.set()
+    zero = dict.fromkeys(SinkStats.__struct_fields__, 0)
+    assert s.stats() == SinkStats(**zero)
+    s.on_call(event.replace(call_id="child"))
+    sys.exit()
 os.waitpid(child, 0)
+done.set()
 Held.go.set()
 """
         assert run(PROGRAM + code) == "child\nparent\n"
