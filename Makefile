@@ -13,7 +13,7 @@ help:
 	@echo "make demo         set up .venv and run the main job on real input"
 	@echo "make test         lint, types, layers and the whole test suite"
 	@echo "make hostile      500 hostile tools, some at once"
-	@echo "make bench        dispatch and store benchmarks, with the cheapest equivalents"
+	@echo "make bench        dispatch, store and sink benchmarks, with the cheapest equivalents"
 	@echo "make startup      whole-process start-up, against python -c pass"
 	@echo "make completions  write the shell completions again"
 
@@ -50,6 +50,7 @@ hostile: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,mean,ops,rounds
+	$(BIN)/python benchmarks/bench_sinks.py
 
 startup: .venv/ready
 	$(BIN)/python benchmarks/startup.py

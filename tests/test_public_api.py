@@ -41,6 +41,18 @@ def test_all_names_exactly_what_the_package_imports(name: str) -> None:
     assert len(set(module.__all__)) == len(module.__all__)
 
 
+def test_sinks_that_queue_are_public_and_made_when_asked_for(tmp_path: Path) -> None:
+    """Each is importable from toolrt, and a start without sinks has none of them."""
+    before = modules_after(RUN, tmp_path)
+    later = {"toolrt.audit.queue_sink", "toolrt.audit.json_lines", "toolrt.audit.tee"}
+    assert before.isdisjoint({*later, "logging"})
+
+    names = "QueueSink, JsonLinesAuditSink, TeeSink"
+    assert later <= modules_after(f"from toolrt import {names}", tmp_path)
+    with pytest.raises(AttributeError, match="NoSuchSink"):
+        importlib.import_module("toolrt").NoSuchSink  # noqa: B018
+
+
 def modules_after(code: str, home: Path) -> set[str]:
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
     done = subprocess.run(

@@ -5,6 +5,8 @@ The runtime library. It knows nothing of SQLite (``toolrt_store``) or of termina
 (``toolrt_cli``) and prints nothing.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from toolrt.audit.call_event import (
     SCHEMA_VERSION,
     CallEvent,
@@ -19,7 +21,16 @@ from toolrt.audit.call_event import (
     ToolNotFound,
     UcanChain,
 )
-from toolrt.audit.sinks import DEFAULT_AUDIT_QUEUE_CAPACITY, AuditSink
+from toolrt.audit.sinks import (
+    DEFAULT_AUDIT_QUEUE_CAPACITY,
+    AuditSink,
+    BackpressureStrategy,
+    Block,
+    Drop,
+    Fallback,
+    PartialWriteError,
+    SinkStats,
+)
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
 from toolrt.capability import AllowRule, Authority, CapabilitySet, ChainLink, Grant
 from toolrt.clock import Clock, SystemClock, now_rfc3339
@@ -56,6 +67,9 @@ from toolrt.errors import (
     RegistryError,
     SchemaCollisionError,
     SchemaPlanError,
+    SinkError,
+    SinkOpenError,
+    SinkUnavailableError,
     StoreError,
     ToolError,
     ToolFailedError,
@@ -132,6 +146,11 @@ from toolrt.secrets import (
     TokenBroker,
 )
 
+if TYPE_CHECKING:
+    from toolrt.audit.json_lines import JsonLinesAuditSink
+    from toolrt.audit.queue_sink import QueueSink
+    from toolrt.audit.tee import TeeSink
+
 __all__ = [
     "DEFAULT_AUDIT_QUEUE_CAPACITY",
     "DEFAULT_TIERS",
@@ -146,7 +165,9 @@ __all__ = [
     "AuditSink",
     "AuditUnavailableError",
     "Authority",
+    "BackpressureStrategy",
     "BatchWriteSummary",
+    "Block",
     "BrokerError",
     "CallContext",
     "CallDetails",
@@ -168,6 +189,7 @@ __all__ = [
     "CustomObligation",
     "Deny",
     "DispatchHook",
+    "Drop",
     "EdgeEndpointRule",
     "EndpointKind",
     "EnvTokenBroker",
@@ -177,6 +199,7 @@ __all__ = [
     "EventStore",
     "EventView",
     "ExecutionFailed",
+    "Fallback",
     "FileTokenBroker",
     "FoundPack",
     "Gate",
@@ -192,6 +215,7 @@ __all__ = [
     "InvalidArgsError",
     "InvalidInputError",
     "InvalidNamespaceError",
+    "JsonLinesAuditSink",
     "KindHook",
     "LoadedPacks",
     "Middleware",
@@ -213,8 +237,10 @@ __all__ = [
     "Page",
     "PageRequest",
     "PaginatedResult",
+    "PartialWriteError",
     "PermissionDeniedError",
     "PolicyError",
+    "QueueSink",
     "RateLimitObligation",
     "RateLimited",
     "RateLimitedError",
@@ -230,10 +256,15 @@ __all__ = [
     "SchemaPlan",
     "SchemaPlanError",
     "SecretBundle",
+    "SinkError",
+    "SinkOpenError",
+    "SinkStats",
+    "SinkUnavailableError",
     "StoreError",
     "StringAllowList",
     "Success",
     "SystemClock",
+    "TeeSink",
     "TierLimits",
     "TokenBroker",
     "Tool",
@@ -259,3 +290,20 @@ __all__ = [
     "now_rfc3339",
     "try_load_packs",
 ]
+
+# Made where they are asked for: a start without sinks pays nothing for them.
+_LATER = {
+    "JsonLinesAuditSink": "toolrt.audit.json_lines",
+    "QueueSink": "toolrt.audit.queue_sink",
+    "TeeSink": "toolrt.audit.tee",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from toolrt.audit.call_event import CallEvent, Outcome
-from toolrt.audit.sinks import AuditSink
+from toolrt.audit.sinks import OnCall
 from toolrt.capability import Authority
 from toolrt.clock import Clock
 from toolrt.context import Tier, TierLimits
@@ -167,7 +167,7 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     namespace: Namespace
     store: EventStore | None
     store_calls: bool
-    sinks: tuple[AuditSink, ...]
+    sinks: tuple[OnCall, ...]
     authority: Authority
     hook: DispatchHook | None
     clock: Clock

@@ -31,6 +31,9 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     │   └── ToolTimeoutError
     ├── AuditUnavailableError             the record could not be made: nothing ran
     ├── RecordLostError                   the tool ran, its record could not be made
+    ├── SinkError                         a sink
+    │   ├── SinkOpenError
+    │   └── SinkUnavailableError
     └── StoreError                        any event store
         ├── IdentityConflictError
         └── UnstorableEventError
@@ -445,3 +448,27 @@ class RecordLostError(ToolrtError):
         #: How the call itself ended, where it did not end well.
         self.failure = failure
         super().__init__(f"the tool ran, its record cannot be written: {reason}")
+
+
+class SinkError(ToolrtError):
+    """Base of what sinks raise; `sink` names the sink."""
+
+    code = "sink"
+
+    def __init__(self, sink: str, problem: str) -> None:
+        self.sink = sink
+        self.problem = problem
+        super().__init__(f"sink {sink}: {problem}")
+
+
+class SinkOpenError(SinkError, OSError):
+    """The file of a sink cannot be opened, or is none to write to."""
+
+    code = "sink_open"
+
+
+class SinkUnavailableError(SinkError):
+    """A sink that is required could not take an event within its deadline."""
+
+    code = "sink_unavailable"
+    retryable = True

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from toolrt import build, dispatch
 from toolrt.attempt import Attempt
-from toolrt.audit.sinks import AuditSink
+from toolrt.audit.sinks import OnCall
 from toolrt.call import (
     CallResult,
     Core,
@@ -57,7 +57,7 @@ class RegistryBuilder:
         self._namespace = DEFAULT_NAMESPACE
         self._store: EventStore | None = None
         self._store_calls = False
-        self._sinks: list[AuditSink] = []
+        self._sinks: list[OnCall] = []
         self._authority = Authority()
         self._hook: DispatchHook | None = None
         self._tiers: dict[Tier, TierLimits] = dict(DEFAULT_TIERS)
@@ -107,7 +107,7 @@ class RegistryBuilder:
         self._store_calls = calls
         return self
 
-    def with_audit_sink(self, sink: AuditSink) -> Self:
+    def with_audit_sink(self, sink: OnCall) -> Self:
         """Give every CallEvent to *sink* as well; call it again for another sink."""
         self._sinks.append(sink)
         return self

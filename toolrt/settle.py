@@ -38,6 +38,7 @@ from toolrt.errors import (
     PackDefinitionError,
     RateLimitedError,
     RecordLostError,
+    SinkUnavailableError,
     ToolError,
     ToolFailedError,
     ToolNotFoundError,
@@ -254,7 +255,10 @@ def _record(
         except Exception as exc:  # noqa: BLE001 - whatever the store raises, the tool has run
             error = _without_record(attempt, exc, error)
     for sink in core.sinks:
-        deliver(sink, event, details)
+        try:
+            deliver(sink, event, details)
+        except SinkUnavailableError as exc:
+            error = _without_record(attempt, exc, error)
     return error
 
 
@@ -262,7 +266,9 @@ def _without_record(
     attempt: Attempt, exc: Exception, error: ToolrtError | None
 ) -> ToolrtError:
     """Return what to tell where the CallEvent could not be stored because of *exc*."""
-    if attempt.context is None and error is not None:  # refused: the refusal stands
+    if isinstance(error, RecordLostError) or (
+        attempt.context is None and error is not None  # refused: the refusal stands
+    ):
         error.add_note(f"the record of its end cannot be written: {exc}")
         return error
     told: ToolrtError = RecordLostError(str(exc), failure=error)

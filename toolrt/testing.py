@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from toolrt.audit.call_event import CallEvent
+from toolrt.audit.sinks import AuditSink
 from toolrt.capability import Authority
 from toolrt.clock import Clock, new_ulid
 from toolrt.context import CallContext
@@ -105,7 +106,7 @@ class ManualClock:
         self._monotonic_ns += int(seconds * 1_000_000_000)
 
 
-class MemorySink:
+class MemorySink(AuditSink):
     """Keeps the CallEvents it is given, with their details."""
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class MemorySink:
         self.on_call(event)
         self.details.append(details)
 
-    def on_call(self, event: CallEvent) -> None:
+    def on_call(self, event: CallEvent, /) -> None:
         """Keep *event*."""
         self.events.append(event)
 

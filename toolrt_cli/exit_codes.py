@@ -72,6 +72,9 @@ _BY_CODE: Final = {
     "rate_limited": Exit.BUSY,
     "audit_unavailable": Exit.STORE,
     "record_lost": Exit.UNRECORDED,
+    "sink": Exit.STORE,
+    "sink_unavailable": Exit.STORE,
+    "sink_open": Exit.CONFIG,
 }
 
 

@@ -255,6 +255,8 @@ _STORE_STEPS: Final = {
 
 
 def _lost_record(error: Any) -> Advice:
+    if isinstance(error.__cause__, errors.SinkError):
+        return Advice(details=("the store has the record: audit query shows it",))
     return Advice(
         details=("the gate event is stored: audit query shows it as interrupted",)
     )

@@ -19,6 +19,7 @@ from toolrt import (
     ActorRef,
     AllowAllGate,
     AllowRule,
+    AuditSink,
     Authority,
     Deny,
     Gate,
@@ -154,12 +155,15 @@ def open_registry(
     session: Session,
     store: EventStore | None,
     over_gate: Callable[[Gate], Gate] | None = None,
+    sinks: Iterable[AuditSink] = (),
 ) -> Registry:
     """
     Return the registry of *session*; with a store, every call is recorded there.
 
     Args:
         over_gate: Makes the gate to be asked from the one that the config names.
+
+        sinks: Get a copy of the record of every call.
 
     Raises:
         ConfigError: The packs do not fit together, or there is no such gate.
@@ -190,6 +194,8 @@ def open_registry(
         # Only to make a call: to list or to help needs no key, and must not make one.
         if any(h.paginates for pack in session.packs for h in pack.handlers):
             builder.with_cursor_issuer(_cursor_issuer(session))
+    for sink in sinks:
+        builder.with_audit_sink(sink)
     return _built(session, builder)
 
 
@@ -205,9 +211,11 @@ def _built(session: Session, builder: RegistryBuilder) -> Registry:
 
 def working_faults(session: Session) -> list[Fault]:
     """Return everything that stops a call although each key of the config is right."""
+    from toolrt_cli.sinks import check_sinks
+
     faults: list[Fault] = []
     for require in (
-        lambda: require_sinks(session.config),
+        lambda: check_sinks(session.config),
         lambda: _gate(session),
         lambda: _built(session, RegistryBuilder()),
     ):
@@ -369,7 +377,6 @@ def inert_settings(config: LoadedConfig) -> list[Fault]:
     """Return the settings that are valid and have no effect in this version."""
     whole = config.config
     given = [
-        (("sink",), whole.sink),
         (("ucan",), whole.ucan != model.Ucan()),
         (("store", "retention"), whole.store.retention),
         (("store", "group"), whole.store.group),
@@ -380,19 +387,3 @@ def inert_settings(config: LoadedConfig) -> list[Fault]:
     return [
         config.fault("has no effect yet", *path) for path, is_given in given if is_given
     ]
-
-
-def require_sinks(config: LoadedConfig) -> None:
-    """
-    Raise if a sink must not fail: none is there to succeed yet.
-
-    Raises:
-        ConfigError: It names each sink with ``required = true``.
-    """
-    faults = [
-        config.fault("a required sink cannot be kept yet", "sink", index)
-        for index, sink in enumerate(config.config.sink)
-        if sink.required
-    ]
-    if faults:
-        raise ConfigError(faults)

@@ -280,7 +280,7 @@ def test_what_cannot_be_meant_is_named(cli: Cli, config: WriteConfig) -> None:
 def test_what_stops_every_call_is_told_in_one_pass(
     cli: Cli, config: WriteConfig
 ) -> None:
-    """A pack that is none, a gate that is none and packs that do not fit."""
+    """A pack, a sink and a gate that are none, and packs that do not fit."""
     config(
         """
         [runtime]
@@ -288,8 +288,8 @@ def test_what_stops_every_call_is_told_in_one_pass(
         [gate]
         kind = "python:no_such_module:Gate"
         [[sink]]
-        kind = "stdout"
-        required = true
+        kind = "jsonl"
+        path = "/no/such/directory/calls.jsonl"
         [pack.p.handler.same]
         command = ["true"]
         [pack.q.handler.same]
@@ -299,7 +299,7 @@ def test_what_stops_every_call_is_told_in_one_pass(
 
     faults = cli("config", "validate", "-o", "json").error["faults"]
 
-    assert [fault["line"] for fault in faults] == [3, 6, 5, 3]
+    assert [fault["line"] for fault in faults] == [3, 8, 5, 3]
     assert "'same'" in faults[-1]["message"]
 
 

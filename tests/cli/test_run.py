@@ -486,11 +486,11 @@ class TestRecord:
 
         assert (refused.code, allowed.code) == (3, 0)
 
-    def test_a_sink_that_is_required_and_not_there_stops_the_call(
+    def test_a_sink_that_is_required_and_cannot_be_opened_stops_the_call(
         self, cli: Cli, config: WriteConfig
     ) -> None:
         """Fail closed: a record that must be kept and cannot be is exit 5."""
-        config('[[sink]]\nkind = "jsonl"\npath = "x"\nrequired = true\n')
+        config('[[sink]]\nkind = "jsonl"\npath = "no/x"\nrequired = true\n')
 
         assert cli("run", "echo.say").code == 5
 

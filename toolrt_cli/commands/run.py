@@ -34,13 +34,13 @@ from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
 from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
+from toolrt_cli.sinks import Sinks
 from toolrt_cli.streams import Streams, open_streams, prints_to_stderr
 from toolrt_cli.wiring import (
     Session,
     find_tool,
     open_registry,
     open_session,
-    require_sinks,
 )
 from toolrt_store import SqliteEventStore, StoreError
 
@@ -58,7 +58,6 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
     if options.tool is None:
         return _show_help(options)
     session = open_session(settings, environ)
-    require_sinks(session.config)
     tool = find_tool(session, options.tool)
     if tool is not None:
         arguments = tool.definition.input_schema.get("properties", {})
@@ -81,10 +80,11 @@ def _make(
 ) -> int:
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
-    with _open_store(session) as store:
-        registry = open_registry(session, store, confirmation.over)
+    with Sinks(session.config) as sinks, _open_store(session) as store:
+        registry = open_registry(session, store, confirmation.over, sinks.direct)
         with prints_to_stderr():
             result = registry.run(call)
+    result = sinks.judged(result)
     if confirmation.is_interrupted:
         raise KeyboardInterrupt
     if confirmation.refusal is not None:
@@ -92,6 +92,8 @@ def _make(
         result = msgspec.structs.replace(result, error=confirmation.refusal)
     why = _reasons(session, call, result, tool) if options.why else None
     _show(result, streams, why)
+    for loss in sinks.losses():
+        streams.remark(loss)
     failure = getattr(result.error, "failure", None)  # where the record was lost
     if failure is not None and not streams.settings.is_json:
         report(failure, streams)

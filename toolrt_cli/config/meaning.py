@@ -19,6 +19,7 @@ from toolrt.namespace import Namespace
 from toolrt.pack import MAX_NAME_CHARS
 from toolrt_cli.config.faults import Path, kind_name, quote, shown
 from toolrt_cli.config.problems import Problem, did_you_mean
+from toolrt_cli.config.sinks import sink_problems
 from toolrt_cli.escape import show
 
 BUILT_IN_PACK: Final = "std"
@@ -34,8 +35,7 @@ def meaning_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _gate_problems(_table(data.get("gate")))
     yield from _secrets_problems(_table(data.get("secrets")))
     yield from _middleware_problems(_table(data.get("middleware")))
-    for index, sink in enumerate(_array(data.get("sink"))):
-        yield from _sink_problems(_table(sink), ("sink", index))
+    yield from sink_problems([_table(sink) for sink in _array(data.get("sink"))])
     for name, pack in _table(data.get("pack")).items():
         yield from _pack_problems(name, _table(pack), ("pack", name))
 
@@ -132,20 +132,6 @@ def _middleware_problems(middleware: Mapping[str, Any]) -> Iterator[Problem]:
                 message = f"expected a regular expression, got {quote(pattern)}: {exc}"
                 path = ("middleware", "redact_paths", index)
                 yield Problem(path=path, message=show(message))
-
-
-def _sink_problems(sink: Mapping[str, Any], path: Path) -> Iterator[Problem]:
-    kind = sink.get("kind")
-    if kind == "jsonl" and "path" not in sink:
-        message = 'a sink of kind "jsonl" needs the key "path"'
-        yield Problem(path=(*path, "path"), message=message)
-    for key in ("path", "rotate_bytes"):
-        if kind in ("stdout", "stderr") and key in sink:
-            message = f"a sink of kind {quote(kind)} takes no key {quote(key)}"
-            yield Problem(path=(*path, key), message=message, at="key")
-    if sink.get("backpressure") == "fallback" and "fallback" not in sink:
-        message = 'backpressure "fallback" needs the key "fallback"'
-        yield Problem(path=(*path, "fallback"), message=message)
 
 
 def _pack_problems(name: str, pack: Mapping[str, Any], path: Path) -> Iterator[Problem]:

@@ -159,11 +159,14 @@ class Sink(_Table, frozen=True):
     #: The file of a ``jsonl`` sink.
     path: Text | None = None
     capacity: Count = 1024
-    backpressure: Literal["drop", "block", "fallback"] = "drop"
+    #: None: ``block`` if the sink is required, else ``drop``.
+    backpressure: Literal["drop", "block", "fallback"] | None = None
     #: How long ``block`` waits.
     timeout: Timeout = Timeout(10)
-    #: The JSON-lines file that takes what a ``fallback`` sink cannot.
+    #: Takes what this sink cannot: the sink over that file, or ``stdout``, ``stderr``; a
+    #: file that no sink is over gets one, which nothing else goes to.
     fallback: Text | None = None
+    #: True: a call whose record the sink loses has failed.
     required: bool = False
     #: None: never rotated.
     rotate_bytes: ByteSize | None = None

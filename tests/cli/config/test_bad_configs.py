@@ -342,6 +342,57 @@ def test_shape(
             'a sink of kind "stdout" takes no key "path"',
         ),
         _case(
+            "two sinks over one file",
+            '[[sink]]\nkind = "jsonl"\npath = "a/b"\n'
+            '[[sink]]\nkind = "jsonl"\npath = "./a//b"\n',
+            (6, 8, 8),
+            'another sink writes to "a/b" already',
+        ),
+        _case(
+            "two sinks over one stream",
+            '[[sink]]\nkind = "stderr"\n[[sink]]\nkind = "stderr"\n',
+            (4, 8, 8),
+            'another sink writes to "stderr" already',
+        ),
+        _case(
+            "fallback to itself",
+            '[[sink]]\nkind = "jsonl"\npath = "a"\n'
+            'backpressure = "fallback"\nfallback = "./a"\n',
+            (5, 12, 5),
+            "the fallbacks lead back to this sink",
+        ),
+        _case(
+            "fallbacks in a circle",
+            '[[sink]]\nkind = "jsonl"\npath = "a"\n'
+            'backpressure = "fallback"\nfallback = "b"\n'
+            '[[sink]]\nkind = "jsonl"\npath = "b"\n'
+            'backpressure = "fallback"\nfallback = "stdout"\n'
+            '[[sink]]\nkind = "stdout"\n'
+            'backpressure = "fallback"\nfallback = "a"\n',
+            (14, 12, 3),
+            "the fallbacks lead back to this sink",
+        ),
+        _case(
+            "fallback without its strategy",
+            '[[sink]]\nkind = "stdout"\nfallback = "a"\n',
+            (3, 1, 8),
+            'key "fallback" needs backpressure = "fallback"',
+        ),
+        _case(
+            "required and dropping",
+            '[[sink]]\nkind = "stdout"\nbackpressure = "drop"\nrequired = true\n',
+            (3, 16, 6),
+            "a required sink must not drop",
+            'write "block" or "fallback"',
+        ),
+        _case(
+            "unknown strategy",
+            '[[sink]]\nkind = "stdout"\nbackpressure = "blok"\n',
+            (3, 16, 6),
+            'expected one of "block", "drop", "fallback", got "blok"',
+            'did you mean "block"?',
+        ),
+        _case(
             "fallback to nothing",
             '[[sink]]\nkind = "stdout"\nbackpressure = "fallback"\n',
             (1, 1, 8),
