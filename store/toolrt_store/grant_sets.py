@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from toolrt.audit.call_event import StringAllowList, UcanChain
-from toolrt.capability import AllowRule, ChainLink, Grant
+from toolrt.audit.call_event import CapProvenance, StringAllowList, UcanChain
+from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant
 from toolrt_store import sqlite
 from toolrt_store.dictionary import Dictionary, Memo
 
@@ -34,6 +34,11 @@ class StatedGrant(msgspec.Struct, frozen=True):
 
 Grants: TypeAlias = tuple[Grant | StatedGrant, ...]
 
+_MOST_KNOWN: Final = 4_096
+#: The number and the digest of a set, and its two wire forms in a CallEvent.
+Known: TypeAlias = tuple[
+    int | None, bytes | None, tuple[str, ...], tuple[CapProvenance, ...] | None
+]
 _RULE, _CHAIN, _ALLOW_LIST, _UCAN, _UNSTATED = range(5)
 
 #: What `GrantSets.source` takes, of ``grant_sources AS s``.
@@ -68,12 +73,36 @@ class GrantSets:
         self.numbers: Memo[Grants, int] = Memo(self._number)
         self.sets: Memo[int, Grants] = Memo(self._grants)
         self.digests: Memo[int, bytes] = Memo(self._digest)
+        self._known: dict[int, tuple[CapabilitySet, Known]] = {}
 
     def forget(self) -> None:
         """Forget what the transaction made: it was rolled back."""
         self.numbers.clear()
         self.sets.clear()
         self.digests.clear()
+        self._known.clear()
+
+    def known(self, granted: CapabilitySet) -> Known:
+        """
+        Return what events that grant *granted* hold of it.
+
+        Remembered for the very object: callers are granted the same one again and again,
+        and to hash all its parts takes longer than the rest of an event.
+        """
+        found = self._known.get(id(granted))
+        if found is not None and found[0] is granted:
+            return found[1]
+        number = self.numbers[granted.grants] if granted.grants else None
+        known = (
+            number,
+            None if number is None else self.digests[number],
+            granted.granted,
+            granted.provenance or None,
+        )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[id(granted)] = (granted, known)
+        return known
 
     def source(self, kind: int, *columns: int | None) -> Source:
         """Return the source that SOURCE_COLUMNS describe."""

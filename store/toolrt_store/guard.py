@@ -16,6 +16,7 @@ from toolrt.event import Event
 from toolrt_store import errors
 from toolrt_store.files import require_space
 from toolrt_store.generation import Generation
+from toolrt_store.rows import Call
 from toolrt_store.spool import Spool
 
 DEFAULT_RESERVE: Final = 32 * 1024 * 1024
@@ -33,7 +34,7 @@ class Guard:
         #: Whether the spool holds something, as far as is known here.
         self.has_spooled = not spool.is_empty()
 
-    def check(self, events: Sequence[Event]) -> None:
+    def check(self, events: Sequence[Event | Call]) -> None:
         """
         Check that *events* may be written.
 

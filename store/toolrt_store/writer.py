@@ -29,6 +29,7 @@ from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.places import Places
 from toolrt_store.query import id_condition
+from toolrt_store.rows import Call
 
 if TYPE_CHECKING:
     from toolrt_store.checkpoint import SignedCheckpoint
@@ -47,7 +48,7 @@ _LOST_SYNC: Final = (1034, 1290)
 class _Request(msgspec.Struct, gc=True):
     """Events that one thread waits to see committed, and what became of them."""
 
-    events: Sequence[Event]
+    events: Sequence[Event | Call]
     limits: CallLimits | None = None
     first_seq: int = 0
     #: The events were stored, and the call is over a limit.
@@ -71,7 +72,7 @@ class Writer:
         liveness: Liveness,
         process: str,
         started_us: int,
-        before_commit: Callable[[Sequence[Event]], None],
+        before_commit: Callable[[Sequence[Event | Call]], None],
         sealer: Callable[[], Sealer],
     ) -> None:
         self._path = path
@@ -97,7 +98,7 @@ class Writer:
 
     def append(
         self,
-        events: Sequence[Event],
+        events: Sequence[Event | Call],
         *,
         lock_timeout_s: float,
         limits: CallLimits | None = None,
@@ -144,6 +145,7 @@ class Writer:
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
+        self.appender.close()
         try:
             self._lock.acquire(lock_timeout_s)
         except errors.StoreLockedError:
@@ -210,7 +212,7 @@ class Writer:
         for request in requests:
             request.is_done = True
 
-    def _insert(self, requests: list[_Request], events: list[Event]) -> None:
+    def _insert(self, requests: list[_Request], events: list[Event | Call]) -> None:
         seq = self.appender.head.seq + 1
         placed: set[str | None] = set()
         for request in requests:
@@ -218,6 +220,7 @@ class Writer:
             request.refusal = None
             if request.limits is not None:
                 event = request.events[0]
+                assert isinstance(event, Event)
                 assert self._slot is not None
                 try:
                     self.places.admit(request.limits, event, seq, self._slot)
@@ -229,7 +232,9 @@ class Writer:
         encoded = self.appender.append(events, placed)
         self.places.leave(encoded)
 
-    def _guarded(self, events: Sequence[Event], work: Callable[[], None]) -> None:
+    def _guarded(
+        self, events: Sequence[Event | Call], work: Callable[[], None]
+    ) -> None:
         """Do *work*; whatever goes wrong leaves as a StoreError."""
         if self._problem is not None:
             raise self._problem
@@ -251,7 +256,7 @@ class Writer:
             raise self._problem from error
 
     def _translated(
-        self, events: Sequence[Event], error: sqlite.Error
+        self, events: Sequence[Event | Call], error: sqlite.Error
     ) -> errors.StoreError:
         if any(name in str(error) for name in _IDENTITY_INDEXES):
             return errors.IdentityConflictError(self._path, self._conflicting(events))
@@ -320,7 +325,7 @@ class Writer:
             elif self._slot is not None:
                 self._dictionary.processes[self._process] = self._slot
 
-    def _conflicting(self, events: Sequence[Event]) -> str:
+    def _conflicting(self, events: Sequence[Event | Call]) -> str:
         seen = set()
         for event in events:
             if event.id in seen or self._is_stored(event):
@@ -329,7 +334,7 @@ class Writer:
         # It was removed since, which only a retention run can do.
         return "unknown"
 
-    def _is_stored(self, event: Event) -> bool:
+    def _is_stored(self, event: Event | Call) -> bool:
         condition = id_condition(event.id)
         sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"  # noqa: S608 - of constants
         return self._connection.execute(sql, condition.values).fetchone() is not None
