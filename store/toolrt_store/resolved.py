@@ -49,4 +49,4 @@ def read_resolved(
     """Yield what the chain is over, of the events above *after* up to *last*."""
     for rows in read_rows(connection, after, last):
         texts = read_digests(connection, rows[0][0] - 1, rows[-1][0])
-        yield [resolve(row, texts.get(row[0], ()), dictionary, sets) for row in rows]
+        yield resolve(rows, texts, dictionary, sets)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -324,7 +324,8 @@ def encode(
         number(facts.code),
         _extra(event, facts, grants, is_shared=is_shared),
     )
-    resolved = resolve(columns, _digests(texts), dictionary, sets)
+    digests = {seq: _digests(texts)} if texts else {}
+    (resolved,) = resolve([(*columns, None)], digests, dictionary, sets)
     return Encoded(columns, resolved, texts)
 
 
@@ -342,39 +343,69 @@ def shareable_details(event: Event) -> CallDetails | None:
 
 
 def resolve(
-    columns: Sequence[Any],
-    texts: Sequence[tuple[int, bytes]],
+    rows: Iterable[Sequence[Any]],
+    texts: Mapping[int, tuple[tuple[int, bytes], ...]],
     dictionary: Dictionary,
     sets: GrantSets,
-) -> tuple[Any, ...]:
+) -> list[tuple[Any, ...]]:
     """
     Return what the chain is over: COLUMNS but for ``chain``, numbers resolved.
 
     A name becomes its text, a context and a grant set the digest of what they hold, a
     free text the digest of salt and text.
+
+    Args:
+        rows: With all of COLUMNS.
+
+        texts: The fields and digests of free texts, by sequence.
     """
-    seq, kind, at_us, gate, call_id, context, actor, caller, outcome = columns[:9]
-    duration_ms, flags, grant_set, process, args_digest, code, extra = columns[9:16]
-    text = dictionary.texts
-    return (
-        seq,
-        kind,
-        at_us,
-        gate,
-        call_id,
-        dictionary.context_digests[context],
-        text[actor],
-        None if caller is None else text[caller],
-        text[outcome],
-        duration_ms,
-        flags,
-        None if grant_set is None else sets.digests[grant_set],
-        None if process is None else dictionary.process_texts[process],
-        args_digest,
-        None if code is None else text[code],
-        extra,
-        texts,
+    # A third of a verification: one loop, and every look-up bound before it.
+    text, context_digest = dictionary.texts, dictionary.context_digests
+    set_digest, process_text, texts_of = (
+        sets.digests,
+        dictionary.process_texts,
+        texts.get,
     )
+    return [
+        (
+            seq,
+            kind,
+            at_us,
+            gate,
+            call_id,
+            context_digest[context],
+            text[actor],
+            None if caller is None else text[caller],
+            text[outcome],
+            duration_ms,
+            flags,
+            None if grant_set is None else set_digest[grant_set],
+            None if process is None else process_text[process],
+            args_digest,
+            None if code is None else text[code],
+            extra,
+            texts_of(seq, ()),
+        )
+        for (
+            seq,
+            kind,
+            at_us,
+            gate,
+            call_id,
+            context,
+            actor,
+            caller,
+            outcome,
+            duration_ms,
+            flags,
+            grant_set,
+            process,
+            args_digest,
+            code,
+            extra,
+            _,
+        ) in rows
+    ]
 
 
 def text_digest(salt: bytes, text: str) -> bytes:

@@ -26,7 +26,7 @@ from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.index_check import IndexCheck
 from toolrt_store.merkle import Frontier
-from toolrt_store.resolved import BATCH, TextDigests, read_digests, read_rows
+from toolrt_store.resolved import BATCH, read_digests, read_rows
 from toolrt_store.rows import SEQ, resolve
 
 _CHECKPOINTS: Final = """
@@ -266,12 +266,9 @@ class _Walk:
             return None
         try:
             texts = read_digests(self._connection, rows[0][SEQ] - 1, rows[-1][SEQ])
-            return [self._resolve(row, texts) for row in rows]
+            return resolve(rows, texts, self._dictionary, self._sets)
         except _UNREADABLE:
             return None
-
-    def _resolve(self, row: tuple[Any, ...], texts: TextDigests) -> tuple[Any, ...]:
-        return resolve(row, texts.get(row[SEQ], ()), self._dictionary, self._sets)
 
     def _find_breaks(
         self, rows: Sequence[tuple[Any, ...]], start: int, end: int, chain: bytes
@@ -288,7 +285,11 @@ class _Walk:
                 self._add(expected, f"events {expected} to {seq - 1} are missing")
             else:
                 try:
-                    links = link(self._store_id, chain, [self._resolve(row, texts)])
+                    links = link(
+                        self._store_id,
+                        chain,
+                        resolve([row], texts, self._dictionary, self._sets),
+                    )
                     is_same = links.chains == [row[-1]]
                 except _UNREADABLE:
                     is_same = False
