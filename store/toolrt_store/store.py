@@ -7,6 +7,7 @@ readers never do.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -73,6 +74,10 @@ if TYPE_CHECKING:
 
 DEFAULT_LOCK_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
+_POLICY: Final = "SELECT content FROM policies WHERE digest = ?"
+_KEEP_POLICY: Final = (
+    "INSERT INTO policies (digest, content) VALUES (?, ?) ON CONFLICT DO NOTHING"
+)
 _FOLLOW_BATCH: Final = 500
 _MOST_PREFIX_MATCHES: Final = 20
 _ALL_EVENTS: Final = EventFilter()
@@ -542,6 +547,28 @@ class SqliteEventStore:
         with self._reading():
             found = self._connection.execute(sql).fetchall()
         return [SignedCheckpoint(*row) for row in found]
+
+    def keep_policy(self, content: str) -> str:
+        """
+        Keep what the policy in force says, and return its digest for `CallDetails`.
+
+        Kept once, with the next append: the SHA-256 of *content* in hex is its name.
+        """
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        if self.policy(digest) is None:
+
+            def keep() -> None:
+                self._connection.execute(_KEEP_POLICY, (digest, content))
+
+            with self._mutex:
+                self._require_writer().postponed.append(keep)
+        return digest
+
+    def policy(self, digest: str) -> str | None:
+        """Return the content of the policy that events name by *digest*, or None."""
+        with self._reading():
+            row = self._connection.execute(_POLICY, (digest,)).fetchone()
+        return None if row is None else row[0]
 
     def prune(self, before_us: int, *, reason: str | None = None) -> Pruned:
         """

@@ -9,6 +9,7 @@ are told apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ _CHECKPOINTS: Final = """
 SELECT size, note, signature, successor_signature, frontier FROM checkpoints
 ORDER BY size
 """
+_POLICIES: Final = "SELECT digest, content FROM policies"
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
 _ENDS: Final = "SELECT max(seq) FROM events"
 _MOST_MISMATCHES: Final = 100
@@ -177,6 +179,9 @@ class _Walk:
             start = end
         for seq, what in self._index.differences():
             self._add(seq, what)
+        for digest, content in self._connection.execute(_POLICIES):
+            if sha256(content.encode()).hexdigest() != digest:
+                self._add(self._pruned + 1, f"policy {digest} was changed")
 
     def result(self, anchored: Sequence[SignedCheckpoint] | None) -> Verification:
         """Return what was found, *anchored* compared with it."""
