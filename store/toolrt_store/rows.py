@@ -43,7 +43,7 @@ DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
 #: The fields of ``texts``.
 MESSAGE, REASON, LABELS = range(3)
 MAX_EXTRA_BYTES: Final = 64 * 1024
-_SALT_BYTES: Final = 16
+SALT_BYTES: Final = 16
 #: What stands for a text that was redacted.
 REDACTED: Final = "<redacted>"
 
@@ -188,7 +188,8 @@ def resolve(
     Return what the chain is over: COLUMNS but for ``chain``, numbers resolved.
 
     A name becomes its text, a context and a grant set the digest of what they hold, a
-    free text the digest of salt and text.
+    free text the digest of salt and text. A call id that is stored as text is in a list
+    of its own: it could read like the bytes of another.
     """
     seq, kind, at_us, gate, call_id, context, actor, caller, outcome = columns[:9]
     duration_ms, flags, grant_set, process, args_digest, code, extra = columns[9:16]
@@ -198,7 +199,7 @@ def resolve(
         kind,
         at_us,
         gate,
-        call_id,
+        (call_id,) if isinstance(call_id, str) else call_id,
         dictionary.context_digests[context],
         text[actor],
         None if caller is None else text[caller],
@@ -225,7 +226,7 @@ def _texts(facts: Facts, details: CallDetails) -> Texts:
     labels = _json(dict(details.labels)) if details.labels else None
     found = ((MESSAGE, facts.message), (REASON, details.reason), (LABELS, labels))
     return tuple(
-        (field, os.urandom(_SALT_BYTES), text if field == LABELS else cut(text))
+        (field, os.urandom(SALT_BYTES), text if field == LABELS else cut(text))
         for field, text in found
         if text is not None
     )
