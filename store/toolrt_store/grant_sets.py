@@ -124,6 +124,27 @@ class GrantSets:
             return UcanChain(text(issuer) or "", depth or 0)
         return StringAllowList() if kind == _ALLOW_LIST else None
 
+    def is_set_sound(self, number: int) -> bool:
+        """Return whether a set is found by what it holds."""
+        sql = "SELECT digest FROM grant_sets WHERE id = ?"
+        (digest,) = self._connection.execute(sql, (number,)).fetchone()
+        sql = "SELECT position FROM grants WHERE grant_set = ? ORDER BY position"
+        found = [row[0] for row in self._connection.execute(sql, (number,))]
+        return bool(
+            digest == self.digests[number]
+            and found == list(range(len(self.sets[number])))
+        )
+
+    def is_source_sound(self, number: int) -> bool:
+        """Return whether a source is found by what it is, and says nothing else."""
+        sql = f"SELECT s.content, {SOURCE_COLUMNS} FROM grant_sources AS s WHERE id = ?"
+        content, *columns = self._connection.execute(sql, (number,)).fetchone()
+        source = self.source(*columns)
+        return bool(
+            content == _source_digest(source)
+            and tuple(columns) == self._columns(source)
+        )
+
     def _number(self, grants: Grants) -> int:
         digest = _digest([(one.capability, one.source) for one in grants])
         found = self._rows.find("SELECT id FROM grant_sets WHERE digest = ?", digest)
@@ -156,7 +177,7 @@ class GrantSets:
         )
 
     def _source_number(self, source: Source) -> int:
-        content = _digest(source)[:16]
+        content = _source_digest(source)
         sql = "SELECT id FROM grant_sources WHERE content = ?"
         found = self._rows.find(sql, content)
         if found is not None:
@@ -190,6 +211,10 @@ def _grant(capability: str, source: Source) -> Grant | StatedGrant:
 def granted(grants: Iterable[Grant | StatedGrant]) -> tuple[str, ...]:
     """Return the capabilities of *grants*, each once, in their order."""
     return tuple(dict.fromkeys(one.capability for one in grants))
+
+
+def _source_digest(source: Source) -> bytes:
+    return _digest(source)[:16]
 
 
 def _digest(value: object) -> bytes:

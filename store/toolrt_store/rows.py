@@ -51,7 +51,7 @@ DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
 #: The fields of ``texts``.
 MESSAGE, REASON, LABELS = range(3)
 MAX_EXTRA_BYTES: Final = 64 * 1024
-_SALT_BYTES: Final = 16
+SALT_BYTES: Final = 16
 #: What stands for a text that was redacted.
 REDACTED: Final = "<redacted>"
 
@@ -230,7 +230,7 @@ def encode_call(
         CALL,
         at_us,
         gate_seq,
-        call_id,
+        (call_id,) if type(call_id) is str else call_id,
         context_digest,
         texts_of[actor],
         None if caller is None else texts_of[caller],
@@ -352,7 +352,8 @@ def resolve(
     Return what the chain is over: COLUMNS but for ``chain``, numbers resolved.
 
     A name becomes its text, a context and a grant set the digest of what they hold, a
-    free text the digest of salt and text.
+    free text the digest of salt and text. A call id that is stored as text is in a list
+    of its own: it could read like the bytes of another.
 
     Args:
         rows: With all of COLUMNS.
@@ -372,7 +373,7 @@ def resolve(
             kind,
             at_us,
             gate,
-            call_id,
+            (call_id,) if type(call_id) is str else call_id,
             context_digest[context],
             text[actor],
             None if caller is None else text[caller],
@@ -419,7 +420,7 @@ def _texts(message: str | None, details: CallDetails) -> Texts:
     labels = _json(dict(details.labels)) if details.labels else None
     found = ((MESSAGE, message), (REASON, details.reason), (LABELS, labels))
     return tuple(
-        (field, os.urandom(_SALT_BYTES), text if field == LABELS else cut(text))
+        (field, os.urandom(SALT_BYTES), text if field == LABELS else cut(text))
         for field, text in found
         if text is not None
     )

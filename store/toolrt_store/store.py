@@ -41,6 +41,7 @@ from toolrt_store import (
 )
 from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
+from toolrt_store.dictionary import cut as shortened
 from toolrt_store.follow import follow
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.guard import DEFAULT_RESERVE, Guard
@@ -130,10 +131,15 @@ class SqliteEventStore:
         self._is_closed = False
         self._pid = os.getpid()
         facts = dict(connection.execute("SELECT key, value FROM store").fetchall())
-        if not {"id", "args_key"} <= facts.keys():
+        store_id, args_key = facts.get("id"), facts.get("args_key")
+        pruned = facts.get("pruned")
+        if not (
+            (isinstance(store_id, bytes) and isinstance(args_key, bytes))
+            and (isinstance(pruned, int) and pruned >= 0)
+        ):
             raise errors.ForeignStoreError(path, "its rows do not agree")
-        self.store_id: bytes = facts["id"]
-        self.args_key: bytes = facts["args_key"]
+        self.store_id = store_id
+        self.args_key = args_key
 
     @classmethod
     def open(
@@ -477,12 +483,17 @@ class SqliteEventStore:
 
         Other threads can go on; what they append meanwhile is not looked at.
         """
+        from toolrt_store.keys import is_held, key_path
         from toolrt_store.verify import verify
 
         with self._mutex:
             self._require_open()
         connection = database.open_reader(self.path)
+        # Text that is no UTF-8 was not recorded so: it is found, and named.
+        connection.text_factory = _as_it_is
         try:
+            # One snapshot: what others append, prune or redact meanwhile is not in it.
+            connection.execute("BEGIN")
             dictionary = Dictionary(connection)
             return verify(
                 connection,
@@ -491,6 +502,7 @@ class SqliteEventStore:
                 store_id=self.store_id,
                 anchored=anchored,
                 first_key=first_key,
+                is_held=lambda public: is_held(key_path(self.path), public),
                 progress=progress,
             )
         except sqlite.Error as error:
@@ -591,7 +603,10 @@ class SqliteEventStore:
             def change() -> None:
                 appender = writer.appender
                 event = system_event(
-                    "pruned", time.time_ns() // 1000, up_to=cut, reason=reason
+                    "pruned",
+                    time.time_ns() // 1000,
+                    up_to=cut,
+                    reason=None if reason is None else shortened(reason),
                 )
                 appender.append([event])
                 set_cut(self._connection, cut)
@@ -621,7 +636,11 @@ class SqliteEventStore:
             nonlocal count
             count = redact_texts(self._connection, seq)
             event = system_event(
-                "redacted", time.time_ns() // 1000, event=event_id, reason=reason
+                "redacted",
+                time.time_ns() // 1000,
+                event=shortened(event_id),
+                seq=seq,
+                reason=None if reason is None else shortened(reason),
             )
             self._require_writer().appender.append([event])
 
@@ -766,6 +785,10 @@ def _call(event: CallEvent, details: CallDetails | None) -> Event | Call:
         namespace=DEFAULT_NAMESPACE,
         actor=str(actor or ActorRef.anonymous()),
     )
+
+
+def _as_it_is(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:

@@ -75,7 +75,7 @@ class Writer:
         before_commit: Callable[[Sequence[Event | Call]], None],
         sealer: Callable[[], Sealer],
     ) -> None:
-        self._path = path
+        self.path = path
         self._connection = connection
         self._mutex = mutex
         self._dictionary = dictionary
@@ -159,7 +159,7 @@ class Writer:
     def _wait_for(self, request: _Request, timeout_s: float) -> None:
         if not self._mutex.acquire(timeout=timeout_s):
             if self._withdraw(request):
-                raise errors.StoreLockedError(self._path, timeout_s)
+                raise errors.StoreLockedError(self.path, timeout_s)
             # Somebody is committing it this moment.
             self._mutex.acquire()
         try:
@@ -244,14 +244,14 @@ class Writer:
         except sqlite.Error as error:
             raise self._translated(events, error) from error
         except (ValueError, OverflowError) as error:
-            raise errors.UnstorableEventError(self._path, str(error)) from error
+            raise errors.UnstorableEventError(self.path, str(error)) from error
         except SwallowedError as error:
             raise errors.ForeignStoreError(
-                self._path, "it swallowed an event"
+                self.path, "it swallowed an event"
             ) from error
         except WentBackError as error:
             self._problem = errors.ForeignStoreError(
-                self._path, "it was replaced by an older copy while it was open"
+                self.path, "it was replaced by an older copy while it was open"
             )
             raise self._problem from error
 
@@ -259,11 +259,11 @@ class Writer:
         self, events: Sequence[Event | Call], error: sqlite.Error
     ) -> errors.StoreError:
         if any(name in str(error) for name in _IDENTITY_INDEXES):
-            return errors.IdentityConflictError(self._path, self._conflicting(events))
-        found = errors.from_sqlite(self._path, error, waited_s=BUSY_TIMEOUT_S)
+            return errors.IdentityConflictError(self.path, self._conflicting(events))
+        found = errors.from_sqlite(self.path, error, waited_s=BUSY_TIMEOUT_S)
         if getattr(error, "sqlite_errorcode", 0) in _LOST_SYNC:
             self._problem = errors.StoreUnavailableError(
-                self._path, f"a write did not reach the disk ({error}): open it again"
+                self.path, f"a write did not reach the disk ({error}): open it again"
             )
             return self._problem
         return found
