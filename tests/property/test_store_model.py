@@ -121,7 +121,9 @@ class StoreAndModel(RuleBasedStateMachine):
     @rule(count=st.integers(1, 40))
     def append_attempts(self, count: int) -> None:
         """Whole attempts in one commit."""
-        events = [e for n in self.numbers(count) for e in attempt(n, self.store.process)]
+        events = [
+            e for n in self.numbers(count) for e in attempt(n, self.store.process)
+        ]
         self.store.append_events(events)
         self.stored(*events)
 
