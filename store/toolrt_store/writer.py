@@ -40,8 +40,9 @@ CHECKPOINT_INTERVAL: Final = 1_024
 _CHECKPOINT_AGE_S: Final = 60.0
 _IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
 #: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
-#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html).
-_LOST_SYNC: Final = (1034, 1290)
+#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html), and SQLITE_IOERR, which is
+#: all that pysqlite3 tells.
+_LOST_SYNC: Final = (10, 1034, 1290)
 
 
 class _Request(msgspec.Struct, gc=True):
