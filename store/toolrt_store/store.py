@@ -192,7 +192,7 @@ class SqliteEventStore:
                 try:
                     spool = Spool(full_path, group=group)
                     spool.prepare()
-                    guard = Guard(full_path, spool, reserve)
+                    guard = Guard(full_path, connection, spool, reserve)
                 except BaseException:
                     connection.close()
                     raise
@@ -240,6 +240,7 @@ class SqliteEventStore:
             process=self.process,
             started_us=self._started_us,
             before_commit=self._before_commit,
+            after_commit=guard.note,
             sealer=self._sealer,
         )
         with self._mutex:
@@ -651,6 +652,8 @@ class SqliteEventStore:
                 writer.transact(change)
                 # The log still has the page as it was.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self._guard is not None:
+                    self._guard.note()
         return count
 
     def count_attempts_by(

@@ -41,8 +41,9 @@ CHECKPOINT_INTERVAL: Final = 1_024
 _CHECKPOINT_AGE_S: Final = 60.0
 _IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
 #: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
-#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html).
-_LOST_SYNC: Final = (1034, 1290)
+#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html), and SQLITE_IOERR, which is
+#: all that pysqlite3 tells.
+_LOST_SYNC: Final = (10, 1034, 1290)
 
 
 class _Request(msgspec.Struct, gc=True):
@@ -73,6 +74,7 @@ class Writer:
         process: str,
         started_us: int,
         before_commit: Callable[[Sequence[Event | Call]], None],
+        after_commit: Callable[[], None],
         sealer: Callable[[], Sealer],
     ) -> None:
         self.path = path
@@ -84,6 +86,7 @@ class Writer:
         self._process = process
         self._started_us = started_us
         self._before_commit = before_commit
+        self._after_commit = after_commit
         self._sealer = sealer
         self._sealed_at_s = time.monotonic()
         self.places = Places(connection, dictionary, liveness)
@@ -188,9 +191,23 @@ class Writer:
                     request.error, request.is_done = error, True
         except BaseException:
             # Interrupted: the others' events are still to be committed, by them.
+            # Unless the interrupt came after the commit, and before it was noted.
+            for request in requests:
+                request.is_done = request.is_done or self._is_committed(request)
             with self._queue_lock:
                 self._queue[:0] = [one for one in requests if not one.is_done]
             raise
+
+    def _is_committed(self, request: _Request) -> bool:
+        """Return whether the events of *request* stand where they were to go."""
+        event = msgspec.structs.replace(request.events[0], seq=request.first_seq)
+        condition = id_condition(event.id)
+        sql = f"SELECT 1 FROM events AS e WHERE e.seq = ? AND {condition.sql}"  # noqa: S608 - of constants
+        values = (request.first_seq, *condition.values)
+        try:
+            return self._connection.execute(sql, values).fetchone() is not None
+        except sqlite.Error:
+            return False
 
     def _commit_held(self, requests: list[_Request]) -> None:
         if len(requests) > 1:
@@ -270,8 +287,9 @@ class Writer:
 
     def _run(self, change: Callable[[], None]) -> None:
         registered = self._slot is not None
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            # Inside: an interrupt right behind it must not leave it open.
+            self._connection.execute("BEGIN IMMEDIATE")
             head = self.appender.begin()
             if not registered:
                 self._register(head.seq)
@@ -285,6 +303,8 @@ class Writer:
             raise
         self.postponed.clear()
         self.appender.settle()
+        self.places.settle()
+        self._after_commit()
         if signed is not None:
             self._sealed_at_s = time.monotonic()
             self._sealer().tell_anchor(signed)
@@ -319,6 +339,7 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         finally:
             self.appender.forget()
+            self.places.forget()
             if unregister and self._slot is not None:
                 self._liveness.drop(self._slot)
                 self._slot = None

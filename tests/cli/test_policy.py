@@ -44,7 +44,13 @@ def test_every_gate_event_names_the_policy_in_force(
         "fs:read"
     ]
     assert said[1]["callers"]["alice"]["grants"] == [
-        {"capability": name, "column": 17, "kind": "rule", "line": 10, "pattern": "fs:*"}
+        {
+            "capability": name,
+            "column": 17,
+            "kind": "rule",
+            "line": 10,
+            "pattern": "fs:*",
+        }
         for name in ("fs:read", "fs:write")
     ]
     assert said[1]["gate"]["rules"][0]["reason"] == "no shells"
