@@ -41,7 +41,7 @@ _toolrt_command()
             arguments=tools
             ;;
         audit)
-            commands='tail query show path'
+            commands='tail query show path verify checkpoint backup restore prune redact'
             options='-h --help'
             ;;
         'audit tail')
@@ -58,6 +58,27 @@ _toolrt_command()
             ;;
         'audit path')
             options='-h --help'
+            ;;
+        'audit verify')
+            options='--anchor --key -h --help'
+            ;;
+        'audit checkpoint')
+            options='--rotate-key -h --help'
+            ;;
+        'audit backup')
+            options='-h --help'
+            arguments=file
+            ;;
+        'audit restore')
+            options='--replace -h --help'
+            arguments=file
+            ;;
+        'audit prune')
+            options='--before --keep --reason -y --yes -n --dry-run -h --help'
+            ;;
+        'audit redact')
+            options='--reason -y --yes -h --help'
+            arguments=words:@last
             ;;
         provenance)
             commands=explain
@@ -102,6 +123,12 @@ _toolrt_option()
         'audit query -n'|'audit query --limit') kind=text ;;
         'audit query -S'|'audit query --since') kind=text ;;
         'audit query -U'|'audit query --until') kind=text ;;
+        'audit verify --anchor') kind=file ;;
+        'audit verify --key') kind=text ;;
+        'audit prune --before') kind=text ;;
+        'audit prune --keep') kind=text ;;
+        'audit prune --reason') kind=text ;;
+        'audit redact --reason') kind=text ;;
         *' --config') kind=file ;;
         *' --store') kind=file ;;
         *' -o'|*' --output') kind=words:table,json,jsonl,csv,md,name ;;

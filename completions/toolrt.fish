@@ -18,11 +18,11 @@ function __toolrt_line
             break
         else if string match -q -- '-?*' $word
             switch "$command $word"
-                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' '* --config' '* --store' '* -o' '* --output' '* --color'
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit verify --anchor' 'audit verify --key' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' '* --config' '* --store' '* -o' '* --output' '* --color'
                     set -e words[1]
             end
         else if not set -q arguments[1]
-            and contains -- "$command $word" ' run' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            and contains -- "$command $word" ' run' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
             set command (string trim -- "$command $word")
         else
             set -a arguments $word
@@ -147,7 +147,7 @@ complete -c toolrt -n '__toolrt_at 0 \'\'' -a run -d 'Call a tool: toolrt run TO
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a completion -d 'Print the completion script of a shell'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a help -d 'Show a help topic; without one, list them'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a pack -d 'What is loaded, from where, and what each tool takes and needs'
-complete -c toolrt -n '__toolrt_at 0 \'\'' -a audit -d 'Follow, query and show what was recorded'
+complete -c toolrt -n '__toolrt_at 0 \'\'' -a audit -d 'Follow, query, prove and keep what was recorded'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a provenance -d 'Why a caller has a capability, or has not'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a config -d 'Which configuration counts, and whether it is right'
 complete -c toolrt -n '__toolrt_in \'\'' -s h -l help -d 'Show the help of this command'
@@ -181,6 +181,12 @@ complete -c toolrt -n '__toolrt_at 0 audit' -a tail -d 'Print the last attempts,
 complete -c toolrt -n '__toolrt_at 0 audit' -a query -d 'Print the attempts that match, newest first'
 complete -c toolrt -n '__toolrt_at 0 audit' -a show -d 'Show everything about one attempt'
 complete -c toolrt -n '__toolrt_at 0 audit' -a path -d 'Print the path of the store'
+complete -c toolrt -n '__toolrt_at 0 audit' -a verify -d 'Verify chain and checkpoints; exit 7 on any mismatch'
+complete -c toolrt -n '__toolrt_at 0 audit' -a checkpoint -d 'Sign a statement over all events, now'
+complete -c toolrt -n '__toolrt_at 0 audit' -a backup -d 'Copy the store as it is now, while calls go on'
+complete -c toolrt -n '__toolrt_at 0 audit' -a restore -d 'Verify a backup and put a copy of it in the place of the store'
+complete -c toolrt -n '__toolrt_at 0 audit' -a prune -d 'Remove the oldest events, up to a signed checkpoint'
+complete -c toolrt -n '__toolrt_at 0 audit' -a redact -d 'Remove the free texts of a record for good; the chain stays intact'
 complete -c toolrt -n '__toolrt_in audit' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in audit tail' -s n -l limit -r -f -d 'How many, or all'
 complete -c toolrt -n '__toolrt_in audit tail' -s f -l follow -d 'Go on with those that come'
@@ -197,6 +203,26 @@ complete -c toolrt -n '__toolrt_at 0+ audit query' -f -a '(__toolrt_filters)' -d
 complete -c toolrt -n '__toolrt_in audit show' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 audit show' -f -a '@last' -d 'id'
 complete -c toolrt -n '__toolrt_in audit path' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in audit verify' -l anchor -r -F -d 'Compare with the checkpoints kept there'
+complete -c toolrt -n '__toolrt_in audit verify' -l key -r -f -d 'The public key of the first checkpoint'
+complete -c toolrt -n '__toolrt_in audit verify' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in audit checkpoint' -l rotate-key -d 'Make a new key, which signs from then on'
+complete -c toolrt -n '__toolrt_in audit checkpoint' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in audit backup' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 audit backup' -F -d 'file'
+complete -c toolrt -n '__toolrt_in audit restore' -l replace -d 'Keep the store there is under another name'
+complete -c toolrt -n '__toolrt_in audit restore' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 audit restore' -F -d 'file'
+complete -c toolrt -n '__toolrt_in audit prune' -l before -r -f -d 'Remove what is older than this'
+complete -c toolrt -n '__toolrt_in audit prune' -l keep -r -f -d 'How much is to stay: 180d'
+complete -c toolrt -n '__toolrt_in audit prune' -l reason -r -f -d 'Keep this reason with the record'
+complete -c toolrt -n '__toolrt_in audit prune' -s y -l yes -d 'Do not ask'
+complete -c toolrt -n '__toolrt_in audit prune' -s n -l dry-run -d 'Only say what would go'
+complete -c toolrt -n '__toolrt_in audit prune' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in audit redact' -l reason -r -f -d 'Keep this reason with the record'
+complete -c toolrt -n '__toolrt_in audit redact' -s y -l yes -d 'Do not ask'
+complete -c toolrt -n '__toolrt_in audit redact' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 audit redact' -f -a '@last' -d 'id'
 complete -c toolrt -n '__toolrt_at 0 provenance' -a explain -d 'Explain why a caller has a capability, or has not'
 complete -c toolrt -n '__toolrt_in provenance' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in provenance explain' -s h -l help -d 'Show the help of this command'

@@ -39,7 +39,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'completion' = 'Print the completion script of a shell'
                 'help' = 'Show a help topic; without one, list them'
                 'pack' = 'What is loaded, from where, and what each tool takes and needs'
-                'audit' = 'Follow, query and show what was recorded'
+                'audit' = 'Follow, query, prove and keep what was recorded'
                 'provenance' = 'Why a caller has a capability, or has not'
                 'config' = 'Which configuration counts, and whether it is right'
             }
@@ -128,6 +128,12 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'query' = 'Print the attempts that match, newest first'
                 'show' = 'Show everything about one attempt'
                 'path' = 'Print the path of the store'
+                'verify' = 'Verify chain and checkpoints; exit 7 on any mismatch'
+                'checkpoint' = 'Sign a statement over all events, now'
+                'backup' = 'Copy the store as it is now, while calls go on'
+                'restore' = 'Verify a backup and put a copy of it in the place of the store'
+                'prune' = 'Remove the oldest events, up to a signed checkpoint'
+                'redact' = 'Remove the free texts of a record for good; the chain stays intact'
             }
             Options = @(
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
@@ -175,6 +181,65 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @()
+        }
+        'audit verify' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--anchor'); Help = 'Compare with the checkpoints kept there'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('--key'); Help = 'The public key of the first checkpoint'; Name = 'HEX'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit checkpoint' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--rotate-key'); Help = 'Make a new key, which signs from then on' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit backup' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'audit restore' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--replace'); Help = 'Keep the store there is under another name' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'audit prune' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--before'); Help = 'Remove what is older than this'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--keep'); Help = 'How much is to stay: 180d'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--reason'); Help = 'Keep this reason with the record'; Name = 'REASON'; Kind = 'text' }
+                @{ Names = @('-y', '--yes'); Help = 'Do not ask' }
+                @{ Names = @('-n', '--dry-run'); Help = 'Only say what would go' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit redact' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--reason'); Help = 'Keep this reason with the record'; Name = 'REASON'; Kind = 'text' }
+                @{ Names = @('-y', '--yes'); Help = 'Do not ask' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'id'; Kind = 'words'; Words = @('@last') }
+            )
         }
         'provenance' = @{
             Commands = [ordered]@{

@@ -169,13 +169,11 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
     Print everything about one attempt; *name* is its call id or the start of one.
 
     Raises:
-        NotFoundError: No record, or more than one, has that id.
+        NotFoundError: No record has that id.
+        UsageError: Several ids begin so.
     """
     with open_to_read(session) as store:
-        found = [] if store is None else _named(store, name)
-        if len(found) > 1:
-            several = ", ".join(attempt.call_id for attempt in found[:3])
-            raise UsageError(f"several records begin with {name}: {several}, …")
+        found = [] if store is None else named_attempts(store, name)
         if not found:
             raise NotFoundError("record", name)
         assert store is not None
@@ -200,10 +198,20 @@ def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:
         streams.out.write(f"{indent}{escape(key):<{width}}{escape(value)}\n")
 
 
-def _named(store: SqliteEventStore, name: str) -> list[Attempt]:
+def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
+    """
+    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
+
+    Raises:
+        UsageError: Several begin so.
+    """
     if name == "@last":
         return store.query_attempts(AttemptFilter(), limit=1)
-    return store.get_attempt(name)
+    found = store.get_attempt(name)
+    if len(found) > 1:
+        several = ", ".join(attempt.call_id for attempt in found[:3])
+        raise UsageError(f"several records begin with {name}: {several}, …")
+    return found
 
 
 def _full(store: SqliteEventStore, attempt: Attempt) -> dict[str, Any]:
