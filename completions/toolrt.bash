@@ -10,12 +10,15 @@ _toolrt_command()
     commands='' options='' arguments=''
     case $1 in
         '')
-            commands='run completion help pack audit provenance config'
+            commands='run doctor completion help pack audit provenance config'
             options='-h --help -V --version'
             ;;
         run)
             options='--as --json-args -n --dry-run -y --yes --timeout --cursor --why --reason -h --help'
             arguments='tools arguments...'
+            ;;
+        doctor)
+            options='-h --help'
             ;;
         completion)
             options='-h --help'

@@ -22,7 +22,7 @@ function __toolrt_line
                     set -e words[1]
             end
         else if not set -q arguments[1]
-            and contains -- "$command $word" ' run' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
             set command (string trim -- "$command $word")
         else
             set -a arguments $word
@@ -144,6 +144,7 @@ complete -c toolrt -l json -d 'The same as -o json'
 complete -c toolrt -l color -r -f -a 'auto always never' -d 'When to use colour'
 complete -c toolrt -s q -l quiet -d 'Print no remarks, only data and errors'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a run -d 'Call a tool: toolrt run TOOL [name=value]'
+complete -c toolrt -n '__toolrt_at 0 \'\'' -a doctor -d 'Look for what stops calls, or soon will; exit 1 if there is any'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a completion -d 'Print the completion script of a shell'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a help -d 'Show a help topic; without one, list them'
 complete -c toolrt -n '__toolrt_at 0 \'\'' -a pack -d 'What is loaded, from where, and what each tool takes and needs'
@@ -163,6 +164,7 @@ complete -c toolrt -n '__toolrt_in run' -l reason -r -f -d 'Keep this reason wit
 complete -c toolrt -n '__toolrt_in run' -s h -l help -d 'Show the help of this command or of the tool'
 complete -c toolrt -n '__toolrt_at 0 run' -f -a '(__toolrt_ask tools)' -d 'tool'
 complete -c toolrt -n '__toolrt_at 1+ run' -f -a '(__toolrt_arguments)' -d 'argument'
+complete -c toolrt -n '__toolrt_in doctor' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in completion' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 completion' -f -a 'bash zsh fish powershell' -d 'shell'
 complete -c toolrt -n '__toolrt_in help' -s h -l help -d 'Show the help of this command'

@@ -36,6 +36,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         '' = @{
             Commands = [ordered]@{
                 'run' = 'Call a tool: toolrt run TOOL [name=value]'
+                'doctor' = 'Look for what stops calls, or soon will; exit 1 if there is any'
                 'completion' = 'Print the completion script of a shell'
                 'help' = 'Show a help topic; without one, list them'
                 'pack' = 'What is loaded, from where, and what each tool takes and needs'
@@ -66,6 +67,13 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Name = 'tool'; Kind = 'tools' }
                 @{ Name = 'argument'; Kind = 'arguments'; IsRepeated = $true }
             )
+        }
+        'doctor' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
         }
         'completion' = @{
             Commands = [ordered]@{}

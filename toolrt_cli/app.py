@@ -165,6 +165,14 @@ def config_trust(ctx: typer.Context, file: ConfigFile = None) -> int:
     return trust_command(streams(ctx), os.environ, file)
 
 
+@app.command("doctor", epilog=EPILOG)
+def doctor(ctx: typer.Context) -> int:
+    """Look for what stops calls, or soon will; exit 1 if there is any."""
+    from toolrt_cli.commands.doctor import doctor_command
+
+    return doctor_command(streams(ctx), os.environ)
+
+
 @app.command("completion", epilog=EPILOG)
 def completion(
     ctx: typer.Context,

@@ -22,7 +22,7 @@ def leaves(kind: type[StoreError] = StoreError) -> Iterator[type[StoreError]]:
         yield from leaves(one)
 
 
-@pytest.mark.parametrize("kind", sorted(set(leaves()), key=lambda one: one.__name__))
+@pytest.mark.parametrize("kind", sorted(set(leaves()), key=str))
 def test_every_error_of_a_store_has_an_exit_code(kind: type[StoreError]) -> None:
     """None is left to a default that nobody chose."""
     assert kind.code in _BY_CODE
