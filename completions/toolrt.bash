@@ -44,7 +44,7 @@ _toolrt_command()
             arguments=tools
             ;;
         audit)
-            commands='tail query show path verify checkpoint backup restore prune redact'
+            commands='tail query show path verify checkpoint backup restore prune redact export import'
             options='-h --help'
             ;;
         'audit tail')
@@ -63,7 +63,7 @@ _toolrt_command()
             options='-h --help'
             ;;
         'audit verify')
-            options='--anchor --key -h --help'
+            options='--anchor --key --export -h --help'
             ;;
         'audit checkpoint')
             options='--rotate-key -h --help'
@@ -82,6 +82,14 @@ _toolrt_command()
         'audit redact')
             options='--reason -y --yes -h --help'
             arguments=words:@last
+            ;;
+        'audit export')
+            options='--format -S --since -U --until -h --help'
+            arguments=filters...
+            ;;
+        'audit import')
+            options='-h --help'
+            arguments=file
             ;;
         provenance)
             commands=explain
@@ -128,10 +136,14 @@ _toolrt_option()
         'audit query -U'|'audit query --until') kind=text ;;
         'audit verify --anchor') kind=file ;;
         'audit verify --key') kind=text ;;
+        'audit verify --export') kind=file ;;
         'audit prune --before') kind=text ;;
         'audit prune --keep') kind=text ;;
         'audit prune --reason') kind=text ;;
         'audit redact --reason') kind=text ;;
+        'audit export --format') kind=words:jsonl,csv,sqlite ;;
+        'audit export -S'|'audit export --since') kind=text ;;
+        'audit export -U'|'audit export --until') kind=text ;;
         *' --config') kind=file ;;
         *' --store') kind=file ;;
         *' -o'|*' --output') kind=words:table,json,jsonl,csv,md,name ;;

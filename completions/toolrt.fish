@@ -18,11 +18,11 @@ function __toolrt_line
             break
         else if string match -q -- '-?*' $word
             switch "$command $word"
-                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit verify --anchor' 'audit verify --key' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' '* --config' '* --store' '* -o' '* --output' '* --color'
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit verify --anchor' 'audit verify --key' 'audit verify --export' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' 'audit export --format' 'audit export -S' 'audit export --since' 'audit export -U' 'audit export --until' '* --config' '* --store' '* -o' '* --output' '* --color'
                     set -e words[1]
             end
         else if not set -q arguments[1]
-            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' 'audit export' 'audit import' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
             set command (string trim -- "$command $word")
         else
             set -a arguments $word
@@ -189,6 +189,8 @@ complete -c toolrt -n '__toolrt_at 0 audit' -a backup -d 'Copy the store as it i
 complete -c toolrt -n '__toolrt_at 0 audit' -a restore -d 'Verify a backup and put a copy of it in the place of the store'
 complete -c toolrt -n '__toolrt_at 0 audit' -a prune -d 'Remove the oldest events, up to a signed checkpoint'
 complete -c toolrt -n '__toolrt_at 0 audit' -a redact -d 'Remove the free texts of a record for good; the chain stays intact'
+complete -c toolrt -n '__toolrt_at 0 audit' -a export -d 'Write the events as lines that verify by themselves, or as a table'
+complete -c toolrt -n '__toolrt_at 0 audit' -a import -d 'Store CallEvents, one JSON object a line, as call events'
 complete -c toolrt -n '__toolrt_in audit' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in audit tail' -s n -l limit -r -f -d 'How many, or all'
 complete -c toolrt -n '__toolrt_in audit tail' -s f -l follow -d 'Go on with those that come'
@@ -207,6 +209,7 @@ complete -c toolrt -n '__toolrt_at 0 audit show' -f -a '@last' -d 'id'
 complete -c toolrt -n '__toolrt_in audit path' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in audit verify' -l anchor -r -F -d 'Compare with the checkpoints kept there'
 complete -c toolrt -n '__toolrt_in audit verify' -l key -r -f -d 'The public key of the first checkpoint'
+complete -c toolrt -n '__toolrt_in audit verify' -l export -r -F -d 'Verify this export, without any store'
 complete -c toolrt -n '__toolrt_in audit verify' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in audit checkpoint' -l rotate-key -d 'Make a new key, which signs from then on'
 complete -c toolrt -n '__toolrt_in audit checkpoint' -s h -l help -d 'Show the help of this command'
@@ -225,6 +228,13 @@ complete -c toolrt -n '__toolrt_in audit redact' -l reason -r -f -d 'Keep this r
 complete -c toolrt -n '__toolrt_in audit redact' -s y -l yes -d 'Do not ask'
 complete -c toolrt -n '__toolrt_in audit redact' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 audit redact' -f -a '@last' -d 'id'
+complete -c toolrt -n '__toolrt_in audit export' -l format -r -f -a 'jsonl csv sqlite' -d 'How it is written'
+complete -c toolrt -n '__toolrt_in audit export' -s S -l since -r -f -d 'From this time on, such as 7d'
+complete -c toolrt -n '__toolrt_in audit export' -s U -l until -r -f -d 'Up to this time'
+complete -c toolrt -n '__toolrt_in audit export' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0+ audit export' -f -a '(__toolrt_filters)' -d 'filters'
+complete -c toolrt -n '__toolrt_in audit import' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 audit import' -F -d 'file'
 complete -c toolrt -n '__toolrt_at 0 provenance' -a explain -d 'Explain why a caller has a capability, or has not'
 complete -c toolrt -n '__toolrt_in provenance' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in provenance explain' -s h -l help -d 'Show the help of this command'

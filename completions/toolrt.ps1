@@ -142,6 +142,8 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'restore' = 'Verify a backup and put a copy of it in the place of the store'
                 'prune' = 'Remove the oldest events, up to a signed checkpoint'
                 'redact' = 'Remove the free texts of a record for good; the chain stays intact'
+                'export' = 'Write the events as lines that verify by themselves, or as a table'
+                'import' = 'Store CallEvents, one JSON object a line, as call events'
             }
             Options = @(
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
@@ -195,6 +197,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
             Options = @(
                 @{ Names = @('--anchor'); Help = 'Compare with the checkpoints kept there'; Name = 'FILE'; Kind = 'file' }
                 @{ Names = @('--key'); Help = 'The public key of the first checkpoint'; Name = 'HEX'; Kind = 'text' }
+                @{ Names = @('--export'); Help = 'Verify this export, without any store'; Name = 'FILE'; Kind = 'file' }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @()
@@ -247,6 +250,27 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
             )
             Arguments = @(
                 @{ Name = 'id'; Kind = 'words'; Words = @('@last') }
+            )
+        }
+        'audit export' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--format'); Help = 'How it is written'; Name = 'JSONL|CSV|SQLITE'; Kind = 'words'; Words = @('jsonl', 'csv', 'sqlite') }
+                @{ Names = @('-S', '--since'); Help = 'From this time on, such as 7d'; Name = 'SINCE'; Kind = 'text' }
+                @{ Names = @('-U', '--until'); Help = 'Up to this time'; Name = 'UNTIL'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'filters'; Kind = 'filters'; IsRepeated = $true }
+            )
+        }
+        'audit import' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
             )
         }
         'provenance' = @{

@@ -105,8 +105,16 @@ def audit_verify(
         str | None,
         typer.Option(metavar="HEX", help="The public key of the first checkpoint"),
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Verify this export, without any store"),
+    ] = None,
 ) -> int:
     """Verify chain and checkpoints; exit 7 on any mismatch."""
+    if export is not None:
+        from toolrt_cli.commands.transfer import verify_export_command
+
+        return verify_export_command(streams(ctx), export, anchor=anchor, key=key)
     from toolrt_cli.commands.verify import verify_command
 
     return verify_command(session(ctx), streams(ctx), anchor=anchor, key=key)
@@ -194,3 +202,43 @@ def audit_redact(
     from toolrt_cli.commands.keeping import redact_command
 
     return redact_command(session(ctx), streams(ctx), name, reason=reason, yes=yes)
+
+
+@audit.command("export", epilog=EPILOG)
+def audit_export(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILTERS", help="FIELD=VALUE, and a new file, or - to print"
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="jsonl|csv|sqlite", help="How it is written"),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+) -> int:
+    """Write the events as lines that verify by themselves, or as a table."""
+    from toolrt_cli.commands.transfer import export_command
+
+    return export_command(
+        session(ctx),
+        streams(ctx),
+        words or [],
+        since=since,
+        until=until,
+        fmt=format_,
+    )
+
+
+@audit.command("import", epilog=EPILOG)
+def audit_import(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines, or -")],
+) -> int:
+    """Store CallEvents, one JSON object a line, as call events."""
+    from toolrt_cli.commands.transfer import import_command
+
+    return import_command(session(ctx), streams(ctx), file)

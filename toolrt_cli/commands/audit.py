@@ -44,7 +44,7 @@ def query_command(
     count: bool,
 ) -> int:
     """Print the attempts that match, newest first, or only how many there are."""
-    chosen = _filter(words, since, until)
+    chosen = attempt_filter(words, since, until)
     most = _limit(limit)
     with open_to_read(session) as store:
         if count:
@@ -83,7 +83,7 @@ def tail_command(
     follow: bool,
 ) -> int:
     """Print the last attempts, newest last; with *follow* those that come, too."""
-    chosen = _filter(words, since, until)
+    chosen = attempt_filter(words, since, until)
     most = _limit(limit)
     if follow and streams.settings.output == "json":
         raise UsageError("a list without an end has no -o json: use -o jsonl")
@@ -251,9 +251,15 @@ def path_command(session: Session, streams: Streams) -> int:
     return Exit.OK
 
 
-def _filter(
+def attempt_filter(
     words: Sequence[str], since: str | None, until: str | None
 ) -> AttemptFilter:
+    """
+    Return the filter that the *words* and bounds of a command line ask for.
+
+    Raises:
+        UsageError: One of them is wrong.
+    """
     try:
         after_us, before_us = parse_range(since, until, now_us=_now_us(), tz=None)
     except ValueError as exc:

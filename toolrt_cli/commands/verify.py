@@ -116,8 +116,10 @@ def show_verification(
     path: str,
     anchor: str | None,
     doubts: Sequence[str],
+    *,
+    is_whole: bool = True,
 ) -> None:
-    """Write what was found, as a document or as lines."""
+    """Write what was found, as a document or as lines; an export may be a selection."""
     if progress_on(streams) is not None:
         streams.err.write("\r\x1b[K")
         streams.err.flush()
@@ -125,12 +127,15 @@ def show_verification(
     document = {
         "path": path,
         "intact": found.is_intact,
+        "whole": is_whole,
         "store_id": found.store_id.hex(),
         "events": found.events,
         "first_seq": found.first_seq if found.events else None,
         "last_seq": found.last_seq,
         "signed_up_to": found.signed_up_to,
-        "unsigned": found.last_seq - max(found.signed_up_to, found.pruned_up_to),
+        "unsigned": found.last_seq - max(found.signed_up_to, found.pruned_up_to)
+        if is_whole
+        else 0,
         "pruned_up_to": found.pruned_up_to,
         "checkpoints": found.checkpoints,
         "key": found.key and found.key.hex(),
@@ -151,7 +156,9 @@ def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     first, last = document["first_seq"], document["last_seq"]
     signed, pruned = document["signed_up_to"], document["pruned_up_to"]
     yield "store", f"{document['path']}, id {document['store_id']}"
-    if pruned:
+    if not document["whole"]:
+        yield "checked", f"{document['events']} events, each by itself"
+    elif pruned:
         yield "pruned", f"events 1 to {pruned} are gone, under a signed checkpoint"
     if first is None:
         yield "verified", "there are no events"
