@@ -10,12 +10,15 @@ _toolrt_command()
     commands='' options='' arguments=''
     case $1 in
         '')
-            commands='run completion help pack audit provenance config'
+            commands='run doctor completion help pack audit provenance config'
             options='-h --help -V --version'
             ;;
         run)
             options='--as --json-args -n --dry-run -y --yes --timeout --cursor --why --reason -h --help'
             arguments='tools arguments...'
+            ;;
+        doctor)
+            options='-h --help'
             ;;
         completion)
             options='-h --help'
@@ -41,7 +44,7 @@ _toolrt_command()
             arguments=tools
             ;;
         audit)
-            commands='tail query show path'
+            commands='tail query show path verify checkpoint backup restore prune redact export import'
             options='-h --help'
             ;;
         'audit tail')
@@ -58,6 +61,35 @@ _toolrt_command()
             ;;
         'audit path')
             options='-h --help'
+            ;;
+        'audit verify')
+            options='--anchor --key --export -h --help'
+            ;;
+        'audit checkpoint')
+            options='--rotate-key -h --help'
+            ;;
+        'audit backup')
+            options='-h --help'
+            arguments=file
+            ;;
+        'audit restore')
+            options='--replace -h --help'
+            arguments=file
+            ;;
+        'audit prune')
+            options='--before --keep --reason -y --yes -n --dry-run -h --help'
+            ;;
+        'audit redact')
+            options='--reason -y --yes -h --help'
+            arguments=words:@last
+            ;;
+        'audit export')
+            options='--format -S --since -U --until -h --help'
+            arguments=filters...
+            ;;
+        'audit import')
+            options='-h --help'
+            arguments=file
             ;;
         provenance)
             commands=explain
@@ -102,6 +134,16 @@ _toolrt_option()
         'audit query -n'|'audit query --limit') kind=text ;;
         'audit query -S'|'audit query --since') kind=text ;;
         'audit query -U'|'audit query --until') kind=text ;;
+        'audit verify --anchor') kind=file ;;
+        'audit verify --key') kind=text ;;
+        'audit verify --export') kind=file ;;
+        'audit prune --before') kind=text ;;
+        'audit prune --keep') kind=text ;;
+        'audit prune --reason') kind=text ;;
+        'audit redact --reason') kind=text ;;
+        'audit export --format') kind=words:jsonl,csv,sqlite ;;
+        'audit export -S'|'audit export --since') kind=text ;;
+        'audit export -U'|'audit export --until') kind=text ;;
         *' --config') kind=file ;;
         *' --store') kind=file ;;
         *' -o'|*' --output') kind=words:table,json,jsonl,csv,md,name ;;

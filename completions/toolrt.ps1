@@ -36,10 +36,11 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         '' = @{
             Commands = [ordered]@{
                 'run' = 'Call a tool: toolrt run TOOL [name=value]'
+                'doctor' = 'Look for what stops calls, or soon will; exit 1 if there is any'
                 'completion' = 'Print the completion script of a shell'
                 'help' = 'Show a help topic; without one, list them'
                 'pack' = 'What is loaded, from where, and what each tool takes and needs'
-                'audit' = 'Follow, query and show what was recorded'
+                'audit' = 'Follow, query, prove and keep what was recorded'
                 'provenance' = 'Why a caller has a capability, or has not'
                 'config' = 'Which configuration counts, and whether it is right'
             }
@@ -66,6 +67,13 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Name = 'tool'; Kind = 'tools' }
                 @{ Name = 'argument'; Kind = 'arguments'; IsRepeated = $true }
             )
+        }
+        'doctor' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
         }
         'completion' = @{
             Commands = [ordered]@{}
@@ -128,6 +136,14 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'query' = 'Print the attempts that match, newest first'
                 'show' = 'Show everything about one attempt'
                 'path' = 'Print the path of the store'
+                'verify' = 'Verify chain and checkpoints; exit 7 on any mismatch'
+                'checkpoint' = 'Sign a statement over all events, now'
+                'backup' = 'Copy the store as it is now, while calls go on'
+                'restore' = 'Verify a backup and put a copy of it in the place of the store'
+                'prune' = 'Remove the oldest events, up to a signed checkpoint'
+                'redact' = 'Remove the free texts of a record for good; the chain stays intact'
+                'export' = 'Write the events as lines that verify by themselves, or as a table'
+                'import' = 'Store CallEvents, one JSON object a line, as call events'
             }
             Options = @(
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
@@ -175,6 +191,87 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @()
+        }
+        'audit verify' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--anchor'); Help = 'Compare with the checkpoints kept there'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('--key'); Help = 'The public key of the first checkpoint'; Name = 'HEX'; Kind = 'text' }
+                @{ Names = @('--export'); Help = 'Verify this export, without any store'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit checkpoint' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--rotate-key'); Help = 'Make a new key, which signs from then on' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit backup' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'audit restore' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--replace'); Help = 'Keep the store there is under another name' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'audit prune' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--before'); Help = 'Remove what is older than this'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--keep'); Help = 'How much is to stay: 180d'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--reason'); Help = 'Keep this reason with the record'; Name = 'REASON'; Kind = 'text' }
+                @{ Names = @('-y', '--yes'); Help = 'Do not ask' }
+                @{ Names = @('-n', '--dry-run'); Help = 'Only say what would go' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'audit redact' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--reason'); Help = 'Keep this reason with the record'; Name = 'REASON'; Kind = 'text' }
+                @{ Names = @('-y', '--yes'); Help = 'Do not ask' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'id'; Kind = 'words'; Words = @('@last') }
+            )
+        }
+        'audit export' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--format'); Help = 'How it is written'; Name = 'JSONL|CSV|SQLITE'; Kind = 'words'; Words = @('jsonl', 'csv', 'sqlite') }
+                @{ Names = @('-S', '--since'); Help = 'From this time on, such as 7d'; Name = 'SINCE'; Kind = 'text' }
+                @{ Names = @('-U', '--until'); Help = 'Up to this time'; Name = 'UNTIL'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'filters'; Kind = 'filters'; IsRepeated = $true }
+            )
+        }
+        'audit import' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
         }
         'provenance' = @{
             Commands = [ordered]@{

@@ -15,7 +15,7 @@ from toolrt_cli.config import model
 from toolrt_cli.exit_codes import MEANINGS, Exit
 
 ROOT = Path(__file__).parents[1]
-APP = ROOT / "toolrt_cli" / "app.py"
+APPS = (ROOT / "toolrt_cli").glob("app*.py")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -102,7 +102,7 @@ def test_the_documents_of_the_commands_are_documented() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     code = "\n".join(
         path.read_text()
-        for path in [*(ROOT / "toolrt_cli" / "commands").glob("*.py"), APP]
+        for path in [*(ROOT / "toolrt_cli" / "commands").glob("*.py"), *APPS]
     )
     named = re.findall(r'(?:schema=|streams\.out, |streams, |ctx, )"([a-z_]+)"', code)
 

@@ -13,42 +13,20 @@ from typing import Annotated, Any
 
 import typer
 
+from toolrt_cli.app_audit import audit
+from toolrt_cli.app_parts import EPILOG, group, session, streams
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import GLOBAL, Globals, UsageError, help_lines
-from toolrt_cli.streams import Streams, open_streams
-from toolrt_cli.wiring import Session, open_session
 
-_EPILOG = "Global options work before and after the command: toolrt help options"
-
-
-def _typer(text: str) -> typer.Typer:
-    return typer.Typer(
-        help=text,
-        add_completion=False,  # Typer's own installer edits rc files
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-
-app = _typer("Run tools through a gate, keep the record, ask why.")
-pack = _typer("What is loaded, from where, and what each tool takes and needs.")
-audit = _typer("Follow, query and show what was recorded.")
-provenance = _typer("Why a caller has a capability, or has not.")
-config = _typer("Which configuration counts, and whether it is right.")
+app = group("Run tools through a gate, keep the record, ask why.")
+pack = group("What is loaded, from where, and what each tool takes and needs.")
+provenance = group("Why a caller has a capability, or has not.")
+config = group("Which configuration counts, and whether it is right.")
 app.add_typer(pack, name="pack")
 app.add_typer(audit, name="audit")
 app.add_typer(provenance, name="provenance")
 app.add_typer(config, name="config")
 
-Filters = Annotated[
-    list[str] | None, typer.Argument(help="FIELD=VALUE; see toolrt help filters")
-]
-Since = Annotated[
-    str | None, typer.Option("-S", "--since", help="From this time on, such as 7d")
-]
-Until = Annotated[str | None, typer.Option("-U", "--until", help="Up to this time")]
 ConfigFile = Annotated[str | None, typer.Argument(help="The file; default: as found")]
 
 
@@ -102,17 +80,9 @@ def _help_of(exc: typer.TyperException) -> str:
     return f"{context.command_path if context else 'toolrt'} --help"
 
 
-def _streams(ctx: typer.Context) -> Streams:
-    return open_streams(ctx.obj, os.environ)
-
-
-def _session(ctx: typer.Context) -> Session:
-    return open_session(ctx.obj, os.environ)
-
-
 @app.command(
     "run",
-    epilog=_EPILOG,
+    epilog=EPILOG,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def run(ctx: typer.Context) -> int:
@@ -122,15 +92,15 @@ def run(ctx: typer.Context) -> int:
     return run_command(ctx.args, ctx.obj, os.environ)
 
 
-@pack.command("list", epilog=_EPILOG)
+@pack.command("list", epilog=EPILOG)
 def pack_list(ctx: typer.Context) -> int:
     """List the packs; a broken one is a row."""
     from toolrt_cli.commands.pack import list_command
 
-    return list_command(_session(ctx), _streams(ctx))
+    return list_command(session(ctx), streams(ctx))
 
 
-@pack.command("handlers", epilog=_EPILOG)
+@pack.command("handlers", epilog=EPILOG)
 def pack_handlers(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[PACK]")] = None,
@@ -141,93 +111,20 @@ def pack_handlers(
     """List the tools with signature, capability and effect."""
     from toolrt_cli.commands.pack import handlers_command
 
-    return handlers_command(_session(ctx), _streams(ctx), name, all_=all_)
+    return handlers_command(session(ctx), streams(ctx), name, all_=all_)
 
 
-@pack.command("show", epilog=_EPILOG)
+@pack.command("show", epilog=EPILOG)
 def pack_show(
     ctx: typer.Context, tool: Annotated[str, typer.Argument(metavar="TOOL")]
 ) -> int:
     """Show everything about one tool, and who may call it."""
     from toolrt_cli.commands.pack import show_command
 
-    return show_command(_session(ctx), _streams(ctx), tool)
+    return show_command(session(ctx), streams(ctx), tool)
 
 
-@audit.command("tail", epilog=_EPILOG)
-def audit_tail(
-    ctx: typer.Context,
-    filters: Filters = None,
-    limit: Annotated[
-        str, typer.Option("-n", "--limit", help="How many, or all")
-    ] = "10",
-    follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on with those that come")
-    ] = False,
-    since: Since = None,
-    until: Until = None,
-) -> int:
-    """Print the last attempts, newest last."""
-    from toolrt_cli.commands.audit import tail_command
-
-    return tail_command(
-        _session(ctx),
-        _streams(ctx),
-        filters or [],
-        since=since,
-        until=until,
-        limit=limit,
-        follow=follow,
-    )
-
-
-@audit.command("query", epilog=_EPILOG)
-def audit_query(
-    ctx: typer.Context,
-    filters: Filters = None,
-    limit: Annotated[
-        str, typer.Option("-n", "--limit", help="How many at most, or all")
-    ] = "100",
-    count: Annotated[bool, typer.Option("--count", help="Only how many")] = False,
-    since: Since = None,
-    until: Until = None,
-) -> int:
-    """Print the attempts that match, newest first."""
-    from toolrt_cli.commands.audit import query_command
-
-    return query_command(
-        _session(ctx),
-        _streams(ctx),
-        filters or [],
-        since=since,
-        until=until,
-        limit=limit,
-        count=count,
-    )
-
-
-@audit.command("show", epilog=_EPILOG)
-def audit_show(
-    ctx: typer.Context,
-    call_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A call id, its start, or @last")
-    ],
-) -> int:
-    """Show everything about one attempt."""
-    from toolrt_cli.commands.audit import show_command
-
-    return show_command(_session(ctx), _streams(ctx), call_id)
-
-
-@audit.command("path", epilog=_EPILOG)
-def audit_path(ctx: typer.Context) -> int:
-    """Print the path of the store."""
-    from toolrt_cli.commands.audit import path_command
-
-    return path_command(_session(ctx), _streams(ctx))
-
-
-@provenance.command("explain", epilog=_EPILOG)
+@provenance.command("explain", epilog=EPILOG)
 def provenance_explain(
     ctx: typer.Context,
     caller: Annotated[str, typer.Argument(metavar="CALLER")],
@@ -236,7 +133,7 @@ def provenance_explain(
     """Explain why a caller has a capability, or has not."""
     from toolrt_cli.commands.provenance import explain_command
 
-    return explain_command(_session(ctx), _streams(ctx), caller, capability)
+    return explain_command(session(ctx), streams(ctx), caller, capability)
 
 
 @provenance.callback()
@@ -244,31 +141,39 @@ def _provenance() -> None:
     """Why a caller has a capability, or has not."""
 
 
-@config.command("path", epilog=_EPILOG)
+@config.command("path", epilog=EPILOG)
 def config_path(ctx: typer.Context) -> int:
     """Print the file that counts."""
     from toolrt_cli.commands.config import path_command
 
-    return path_command(_streams(ctx), os.environ)
+    return path_command(streams(ctx), os.environ)
 
 
-@config.command("validate", epilog=_EPILOG)
+@config.command("validate", epilog=EPILOG)
 def config_validate(ctx: typer.Context, file: ConfigFile = None) -> int:
     """Check a configuration file: every fault at once."""
     from toolrt_cli.commands.config import validate_command
 
-    return validate_command(_streams(ctx), os.environ, file)
+    return validate_command(streams(ctx), os.environ, file)
 
 
-@config.command("trust", epilog=_EPILOG)
+@config.command("trust", epilog=EPILOG)
 def config_trust(ctx: typer.Context, file: ConfigFile = None) -> int:
     """Trust a configuration file as it is now."""
     from toolrt_cli.commands.config import trust_command
 
-    return trust_command(_streams(ctx), os.environ, file)
+    return trust_command(streams(ctx), os.environ, file)
 
 
-@app.command("completion", epilog=_EPILOG)
+@app.command("doctor", epilog=EPILOG)
+def doctor(ctx: typer.Context) -> int:
+    """Look for what stops calls, or soon will; exit 1 if there is any."""
+    from toolrt_cli.commands.doctor import doctor_command
+
+    return doctor_command(streams(ctx), os.environ)
+
+
+@app.command("completion", epilog=EPILOG)
 def completion(
     ctx: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish|powershell")],
@@ -281,7 +186,7 @@ def completion(
     return _show_text(ctx, "completion", {"shell": shell, "script": script(shell)})
 
 
-@app.command("help", epilog=_EPILOG)
+@app.command("help", epilog=EPILOG)
 def help_(
     ctx: typer.Context,
     topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]")] = None,
@@ -305,14 +210,14 @@ def _show_text(ctx: typer.Context, schema: str, document: dict[str, Any]) -> int
     """Write a document whose last field is the text that people see."""
     from toolrt_cli.output import emit_document
 
-    streams = _streams(ctx)
+    shown_on = streams(ctx)
     *_, text = document.values()
     emit_document(
-        streams.out,
+        shown_on.out,
         schema,
         document,
-        streams.settings.output,
-        streams.out_terminal,
-        lambda: streams.out.write(text),
+        shown_on.settings.output,
+        shown_on.out_terminal,
+        lambda: shown_on.out.write(text),
     )
     return Exit.OK

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection
 
 from toolrt import Allow, Deny, Gate, GateRequest, PolicyError
+from toolrt_cli.escape import escape
 from toolrt_cli.streams import Streams
 
 
@@ -20,6 +21,44 @@ class ConfirmationError(PolicyError):
         self.was_asked = was_asked
         why = "the answer was not yes" if was_asked else "it asks first"
         super().__init__(f"{tool_id} has effect {effect}: {why}")
+
+
+class UnconfirmedError(PolicyError):
+    """What a command is to do asks for a yes that nobody gave; nothing was done."""
+
+    code = "confirmation_required"
+
+    def __init__(self, what: str, *, was_asked: bool) -> None:
+        self.what = what
+        self.was_asked = was_asked
+        why = "the answer was not yes" if was_asked else "it asks first"
+        super().__init__(f"{what}: {why}")
+
+
+def require_yes(what: str, streams: Streams, *, yes: bool) -> None:
+    """
+    Ask whether *what* is to be done, unless *yes* says so already.
+
+    Raises:
+        UnconfirmedError: The answer was another, or there is nobody to ask.
+    """
+    if yes:
+        return
+    if not _can_ask(streams):
+        raise UnconfirmedError(what, was_asked=False)
+    if not _ask(f"{escape(what)}. Do it? [y/N] ", streams):
+        raise UnconfirmedError(what, was_asked=True)
+
+
+def _can_ask(streams: Streams) -> bool:
+    return sys.stdin.isatty() and streams.err_terminal.is_tty
+
+
+def _ask(question: str, streams: Streams) -> bool:
+    streams.out.flush()
+    streams.err.write(question)
+    streams.err.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class Confirmation:
@@ -46,17 +85,15 @@ class Confirmation:
         if effect is None or effect not in self._effects:
             return None
         tool_id = str(request.context.tool_id)
-        can_ask = sys.stdin.isatty() and self._streams.err_terminal.is_tty
+        can_ask = _can_ask(self._streams)
         if can_ask and self._ask(f"{tool_id} has effect {effect}. Run it? [y/N] "):
             return None
         self.refusal = ConfirmationError(tool_id, effect, was_asked=can_ask)
         return Deny(str(self.refusal))
 
     def _ask(self, question: str) -> bool:
-        self._streams.err.write(question)
-        self._streams.err.flush()
         try:
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
+            return _ask(question, self._streams)
         except KeyboardInterrupt:
             self.is_interrupted = True
             return False

@@ -45,7 +45,7 @@ MEANINGS: Final = {
     Exit.INTEGRITY: "integrity: the store is corrupt or not toolrt's",
     Exit.INCOMPLETE: "incomplete: a wait ran out",
     Exit.BUSY: "rate limited or busy: retry",
-    Exit.UNRECORDED: "the tool ran, but the record of its end could not be stored",
+    Exit.UNRECORDED: "the tool ran; the record of its end waits in the spool, or is lost",
     Exit.TIMEOUT: "the tool ran past its deadline",
     Exit.INTERRUPTED: "interrupted (SIGINT)",
     Exit.BROKEN_PIPE: "the reader of run's output went away (SIGPIPE)",
@@ -72,6 +72,17 @@ _BY_CODE: Final = {
     "rate_limited": Exit.BUSY,
     "audit_unavailable": Exit.STORE,
     "record_lost": Exit.UNRECORDED,
+    "record_spooled": Exit.UNRECORDED,
+    "store": Exit.STORE,
+    "store_unavailable": Exit.STORE,
+    "store_locked": Exit.STORE,
+    "store_too_new": Exit.STORE,
+    "identity_conflict": Exit.STORE,
+    "unstorable_event": Exit.STORE,
+    "anchor": Exit.STORE,
+    "seal_key": Exit.STORE,
+    "seal_key_missing": Exit.STORE,
+    "select": Exit.USAGE,
     "sink": Exit.STORE,
     "sink_unavailable": Exit.STORE,
     "sink_open": Exit.CONFIG,
@@ -84,7 +95,9 @@ def exit_code(error: ToolrtError) -> Exit:
     if isinstance(error, errors.AuditUnavailableError) and isinstance(
         cause, ToolrtError
     ):
-        return exit_code(cause)
+        # A dry run whose record is in the spool: no tool ran.
+        code = exit_code(cause)
+        return Exit.STORE if code is Exit.UNRECORDED else code
     if isinstance(error, errors.ToolTimeoutError):
         return Exit.TIMEOUT
     if isinstance(error, errors.ToolFailedError):  # its code is the tool's own

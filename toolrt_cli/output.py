@@ -8,7 +8,7 @@ else: it takes 30 to 40 ms to load and breaks lines on a pipe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final, TextIO
 
@@ -156,7 +156,7 @@ def to_json(value: object, *, indent: bool = False) -> str:
             text = msgspec.json.format(text, indent=2)
     except UnicodeEncodeError:  # a lone surrogate, as file names may hold
         text = _surrogate_json(msgspec.to_builtins(plain), indent=indent)
-    return text if text.isascii() and "\x7f" not in text else _to_ascii(text)
+    return to_ascii(text)
 
 
 def _document(schema: str, fields: Item, *, indent: bool) -> str:
@@ -186,7 +186,10 @@ def _surrogate_json(value: object, *, indent: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _to_ascii(text: str) -> str:
+def to_ascii(text: str) -> str:
+    """Return the JSON *text* with escapes in place of what is not printable ASCII."""
+    if text.isascii() and "\x7f" not in text:
+        return text
     import re
 
     def escaped(found: re.Match[str]) -> str:
@@ -226,13 +229,17 @@ def _write_tsv(out: TextIO, columns: Sequence[Column], items: Sequence[Item]) ->
     out.writelines("\t".join(row) + "\n" for row in _rows(columns, items))
 
 
-def _write_csv(out: TextIO, columns: Sequence[Column], items: Sequence[Item]) -> None:
+def write_csv(out: TextIO, columns: Sequence[Column], items: Iterable[Item]) -> int:
+    """Write *items* as CSV, one after the other, below a header; return how many."""
     import csv
 
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_csv_cell(column.name) for column in columns])
+    count = 0
     for item in items:
         writer.writerow([_csv_cell(column.value(item)) for column in columns])
+        count += 1
+    return count
 
 
 def _csv_cell(value: object) -> str:
@@ -262,8 +269,8 @@ def _markdown_cell(value: object) -> str:
 
 
 _TEXT_WRITERS: Final[
-    dict[str | None, Callable[[TextIO, Sequence[Column], Sequence[Item]], None]]
-] = {"csv": _write_csv, "md": _write_markdown}
+    dict[str | None, Callable[[TextIO, Sequence[Column], Sequence[Item]], object]]
+] = {"csv": write_csv, "md": _write_markdown}
 
 
 def _write_table(

@@ -147,6 +147,8 @@ def _code(error: ToolrtError) -> str:
     """Return the code of *error* in toolrt's own terms; a tool's is ``tool_code``."""
     if isinstance(error, errors.ToolTimeoutError):
         return "timeout"
+    if isinstance(error, errors.RecordLostError) and _is_spooled(error):
+        return "record_spooled"
     return "tool_failed" if isinstance(error, errors.ToolFailedError) else error.code
 
 
@@ -179,6 +181,8 @@ def _message(error: ToolrtError) -> str:
         return f"{error.tool_id}: {count} fault{'s' * (count > 1)} in the arguments"
     if isinstance(error, ArgumentSyntaxError):
         return "the arguments cannot be read; nothing was run"
+    if isinstance(error, errors.RecordLostError) and _is_spooled(error):
+        return f"the tool ran, its record waits in the spool: {error.__cause__}"
     return str(error)
 
 
@@ -225,7 +229,8 @@ def _refused_by_gate(error: Any) -> Advice:
 
 def _unconfirmed(error: Any) -> Advice:
     steps = () if error.was_asked else ("add --yes to answer yes",)
-    return Advice(details=("nothing was run",), next=steps)
+    nothing = "run" if hasattr(error, "tool_id") else "done"
+    return Advice(details=(f"nothing was {nothing}",), next=steps)
 
 
 def _untrusted(error: Any) -> Advice:
@@ -250,16 +255,28 @@ def _store_step(code: str) -> str:
 _STORE_STEPS: Final = {
     "store_locked": "try again: another process is writing, or holds the lock",
     "store_too_new": "use the toolrt that wrote it, or a later one",
+    "store_missing": "toolrt audit path tells where it is looked for",
     "integrity": "keep the file as it is for an examination; name another: --store",
+    "anchor": "name the file that was told of the checkpoints: --anchor, store.anchor",
+    "seal_key": "toolrt doctor tells what is wrong with the key and the store",
+    "seal_key_missing": "put the key of the store back; without it nothing is signed",
+    "select": "toolrt help sql",
+    "not_found": "toolrt audit query lists what there is",
 }
 
 
 def _lost_record(error: Any) -> Advice:
+    if _is_spooled(error):
+        return Advice(details=("the next call, or open for writing, stores it",))
     if isinstance(error.__cause__, errors.SinkError):
         return Advice(details=("the store has the record: audit query shows it",))
     return Advice(
         details=("the gate event is stored: audit query shows it as interrupted",)
     )
+
+
+def _is_spooled(error: ToolrtError) -> bool:
+    return getattr(error.__cause__, "code", "") == "record_spooled"
 
 
 _ADVICE: Final[dict[type[ToolrtError], Callable[[Any], Advice]]] = {

@@ -91,8 +91,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def store_path(self) -> str:
         """The file of the audit store; it may not exist yet."""
         chosen = self.settings.store or self.environ.get("TOOLRT_STORE")
-        if chosen:
-            return os.path.abspath(chosen)
+        return os.path.abspath(chosen) if chosen else self.configured_store_path
+
+    @property
+    def configured_store_path(self) -> str:
+        """The file that the config alone names, or that is the store by default."""
         named = self.config.config.store.path
         if named:
             return self.config.resolve(named)
@@ -381,9 +384,6 @@ def inert_settings(config: LoadedConfig) -> list[Fault]:
     whole = config.config
     given = [
         (("ucan",), whole.ucan != model.Ucan()),
-        (("store", "retention"), whole.store.retention),
-        (("store", "group"), whole.store.group),
-        (("store", "anchor"), whole.store.anchor),
         *((("callers", name, "did"), one.did) for name, one in whole.callers.items()),
         *((("callers", name, "proofs"), c.proofs) for name, c in whole.callers.items()),
     ]

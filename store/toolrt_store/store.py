@@ -508,6 +508,10 @@ class SqliteEventStore:
             )
         except sqlite.Error as error:
             raise _translated(self.path, error) from error
+        except (KeyError, TypeError) as error:
+            raise errors.ForeignStoreError(
+                self.path, "its rows do not agree"
+            ) from error
         finally:
             connection.close()
 
@@ -616,6 +620,13 @@ class SqliteEventStore:
             gone = finish_pruning(self._connection, writer, self._lock_timeout_s)
         self.checkpoint()
         return Pruned(gone, cut)
+
+    def prunable(self, before_us: int) -> Pruned:
+        """Return what `prune` would remove, and up to where; nothing is."""
+        with self._reading():
+            cut = cut_before(self._connection, before_us)
+            gone = pruned_up_to(self._connection)
+        return Pruned(max(0, cut - gone), max(cut, gone))
 
     def redact(self, event_id: str, *, reason: str | None = None) -> int:
         """

@@ -305,11 +305,11 @@ def test_what_stops_every_call_is_told_in_one_pass(
 
 def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
     """What is checked and not done yet is said, with its place."""
-    path = config('[store]\nretention = "7d"\n[ucan]\nbearer = true\n')
+    path = config('[callers.a]\ndid = "did:key:z6Mk"\n[ucan]\nbearer = true\n')
 
     err = cli("config", "validate").err
 
-    assert f"{path}:2:1: store.retention has no effect yet" in err
+    assert f"{path}:2:1: callers.a.did has no effect yet" in err
     assert f"{path}:3:2: ucan has no effect yet" in err
 
 

@@ -44,7 +44,7 @@ def query_command(
     count: bool,
 ) -> int:
     """Print the attempts that match, newest first, or only how many there are."""
-    chosen = _filter(words, since, until)
+    chosen = attempt_filter(words, since, until)
     most = _limit(limit)
     with open_to_read(session) as store:
         if count:
@@ -83,7 +83,7 @@ def tail_command(
     follow: bool,
 ) -> int:
     """Print the last attempts, newest last; with *follow* those that come, too."""
-    chosen = _filter(words, since, until)
+    chosen = attempt_filter(words, since, until)
     most = _limit(limit)
     if follow and streams.settings.output == "json":
         raise UsageError("a list without an end has no -o json: use -o jsonl")
@@ -169,13 +169,11 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
     Print everything about one attempt; *name* is its call id or the start of one.
 
     Raises:
-        NotFoundError: No record, or more than one, has that id.
+        NotFoundError: No record has that id.
+        UsageError: Several ids begin so.
     """
     with open_to_read(session) as store:
-        found = [] if store is None else _named(store, name)
-        if len(found) > 1:
-            several = ", ".join(attempt.call_id for attempt in found[:3])
-            raise UsageError(f"several records begin with {name}: {several}, …")
+        found = [] if store is None else named_attempts(store, name)
         if not found:
             raise NotFoundError("record", name)
         assert store is not None
@@ -200,10 +198,20 @@ def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:
         streams.out.write(f"{indent}{escape(key):<{width}}{escape(value)}\n")
 
 
-def _named(store: SqliteEventStore, name: str) -> list[Attempt]:
+def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
+    """
+    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
+
+    Raises:
+        UsageError: Several begin so.
+    """
     if name == "@last":
         return store.query_attempts(AttemptFilter(), limit=1)
-    return store.get_attempt(name)
+    found = store.get_attempt(name)
+    if len(found) > 1:
+        several = ", ".join(attempt.call_id for attempt in found[:3])
+        raise UsageError(f"several records begin with {name}: {several}, …")
+    return found
 
 
 def _full(store: SqliteEventStore, attempt: Attempt) -> dict[str, Any]:
@@ -243,9 +251,15 @@ def path_command(session: Session, streams: Streams) -> int:
     return Exit.OK
 
 
-def _filter(
+def attempt_filter(
     words: Sequence[str], since: str | None, until: str | None
 ) -> AttemptFilter:
+    """
+    Return the filter that the *words* and bounds of a command line ask for.
+
+    Raises:
+        UsageError: One of them is wrong.
+    """
     try:
         after_us, before_us = parse_range(since, until, now_us=_now_us(), tz=None)
     except ValueError as exc:

@@ -42,6 +42,7 @@ from toolrt_cli.wiring import (
     open_registry,
     open_session,
 )
+from toolrt_cli.writing import open_to_write
 from toolrt_store import SqliteEventStore, StoreError
 
 
@@ -112,13 +113,8 @@ def _asked_effects(session: Session) -> tuple[str, ...]:
 
 
 def _open_store(session: Session) -> SqliteEventStore:
-    table = session.config.config.store
     try:
-        return SqliteEventStore.open(
-            session.store_path,
-            durability=table.durability,
-            lock_timeout_s=table.lock_timeout,
-        )
+        return open_to_write(session)
     except StoreError as exc:
         raise AuditUnavailableError(str(exc), retryable=exc.retryable) from exc
 
