@@ -25,6 +25,8 @@ V = TypeVar("V")
 _MOST_REMEMBERED: Final = 50_000
 #: Longer names and free texts are cut; their length and digest are kept.
 MAX_TEXT: Final = 2_000
+_CUT_MARK: Final = "… [cut: "
+_MOST_KEPT: Final = MAX_TEXT + 120
 
 
 class Context(NamedTuple):
@@ -219,11 +221,17 @@ class Dictionary:
 
 
 def cut(text: str) -> str:
-    """Return *text*; of one that is too long the beginning, its length and digest."""
-    if len(text) <= MAX_TEXT:
+    """
+    Return *text*; of one that is too long the beginning, its length and digest.
+
+    What was cut before is not cut again: it can be asked for as it is shown.
+    """
+    if len(text) <= MAX_TEXT or (
+        len(text) <= _MOST_KEPT and text.startswith(_CUT_MARK, MAX_TEXT)
+    ):
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{text[:MAX_TEXT]}… [cut: {len(text)} characters, sha256 {digest}]"
+    return f"{text[:MAX_TEXT]}{_CUT_MARK}{len(text)} characters, sha256 {digest}]"
 
 
 def _digest(value: object) -> bytes:

@@ -34,7 +34,8 @@ _ACROSS: Final = "SELECT min(gate) FROM events WHERE seq > ?1 AND gate <= ?1"
 #: Attempts before the cut that have not ended.
 _OPEN: Final = """
 SELECT min(e.seq) FROM events AS e
-WHERE e.seq <= ? AND e.kind = 0 AND e.outcome = 1 AND e.flags & 8 AND NOT EXISTS (
+WHERE e.seq <= ? AND e.kind = 0 AND e.outcome = 1 AND e.process IS NOT NULL
+AND NOT EXISTS (
   SELECT 1 FROM events AS c WHERE c.gate = e.seq)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from toolrt.event import Event
 from toolrt_store import (
     ForeignStoreError,
     SqliteEventStore,
@@ -185,19 +187,25 @@ def test_a_disk_that_fills_between_gate_and_call_loses_no_record(
         pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
         store._connection.execute(f"PRAGMA max_page_count = {pages}")
         large = details(process=store.process, reason="r" * 1_999)
+        gates = [gate_event(number, details=large) for number in range(2, 99)]
         with pytest.raises(StoreUnavailableError, match="full"):
-            for number in range(2, 99):
-                store.append_event(gate_event(number, details=large))
+            append_each(store, gates)
+        ends = [call_event(number, details=large) for number in range(100, 200)]
         with pytest.raises(RecordSpooledError, match="full"):
-            for number in range(100, 200):
-                end = call_event(number, details=large)
-                store.append_event(end)
+            append_each(store, ends)
 
     assert len(Spool(str(db_path)).records()) == 1
     with SqliteEventStore.open(db_path) as store:
-        assert store.get_event(end.id) is not None
+        kept = [one for one in ends if store.get_event(one.id) is not None]
+        assert kept == ends[: len(kept)] != []
         assert store.verify().is_intact
     assert Spool(str(db_path)).is_empty()
+
+
+def append_each(store: SqliteEventStore, events: list[Event]) -> None:
+    """Append *events*, a commit each."""
+    for event in events:
+        store.append_event(event)
 
 
 SPOOLING = """
@@ -289,3 +297,27 @@ def test_other_files_in_place_of_the_stores_are_not_written_to(
                 store.append_event(gate_event(9_000))
         with pytest.raises(StoreError):
             store.append_event(call_event(9_000))
+
+
+@pytest.mark.slow
+def test_a_migration_that_is_killed_is_made_whole_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    """At whichever statement: the old schema or the new one, with every event."""
+    golden = ROOT / "tests" / "store" / "golden" / "schema-1.db"
+    stride = "1" if "TOOLRT_KILLS" in os.environ else "7"
+    words = ["-m", "tests.faults.migrating", str(golden), str(tmp_path), stride]
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    states = done.stdout.splitlines()
+    say(f"migration killed {len(states) - 1} times")
+    assert len(states) > 20
+    versions = [state.split()[0] for state in states]
+    assert versions == sorted(versions)
+    assert set(versions) == {"1", "2"}
+    recorded = len(json.loads(golden.with_suffix(".json").read_text()))
+    assert {state.split()[2] for state in states} == {"True"}
+    (events,) = {int(state.split()[1]) for state in states}
+    assert events >= recorded

@@ -71,9 +71,11 @@ def registry_over(store: SqliteEventStore) -> Registry:
     )
 
 
-def outcome(registry: Registry, verb: str, caller: str = "ann", **rest: bool) -> str:
+def outcome(
+    registry: Registry, verb: str, caller: str = "ann", *, dry_run: bool = False
+) -> str:
     """Return the kind of the outcome of one call."""
-    found = registry.run(ToolCall(verb, caller=caller, **rest)).outcome
+    found = registry.run(ToolCall(verb, caller=caller, dry_run=dry_run)).outcome
     assert found is not None
     return found.kind
 

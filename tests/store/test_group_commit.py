@@ -72,7 +72,7 @@ def held_up(
 
 def test_threads_that_wait_share_one_commit(store: SqliteEventStore) -> None:
     """Ten threads, one transaction: whoever comes first commits for all."""
-    commits = []
+    commits: list[str] = []
     tripping(store).after = commits.append
 
     found = held_up(store, [gate_event(number) for number in range(10)])
