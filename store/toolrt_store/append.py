@@ -40,7 +40,10 @@ from toolrt_store.rows import (
     shareable_details,
 )
 
-_HEAD: Final = "SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1"
+_HEAD: Final = """
+SELECT v.data_version, e.seq, e.chain FROM pragma_data_version AS v
+LEFT JOIN events AS e ON e.seq = (SELECT max(seq) FROM events)
+"""
 _CHAIN_OF: Final = "SELECT chain FROM events WHERE seq = ?"
 #: Blobs sort above all text: the newest ULID, if there is one.
 _NEWEST_ID: Final = """
@@ -100,6 +103,8 @@ class Appender:
         self.head = Head(0, genesis(self._store_id))
         self.leaves: list[bytes] = []
         self.leaves_after = 0
+        #: SQLite's data version, as the running transaction has it.
+        self.data_version = 0
         self._settled = self.head
         self._newest_id: bytes | str | None = None
         self._inserting = Behind()
@@ -115,8 +120,8 @@ class Appender:
         Raises:
             WentBackError: An event that was committed here is gone or another one.
         """
-        row = self._connection.execute(_HEAD).fetchone()
-        head = Head(*row) if row else Head(0, genesis(self._store_id))
+        self.data_version, *row = self._connection.execute(_HEAD).fetchone()
+        head = Head(*row) if row[0] else Head(0, genesis(self._store_id))
         known = self._settled
         if head != known:
             if not self._is_kept(known):

@@ -46,11 +46,16 @@ class Generation:
             found = os.lstat(path)
         except (OSError, ValueError) as error:
             raise errors.from_os(path, error) from error
-        return cls(path, (found.st_dev, found.st_ino), _seen(path, f"{path}-wal"))
+        log = _seen(path, f"{path}-wal")
+        wal = None if log is None else (log.st_dev, log.st_ino)
+        return cls(path, (found.st_dev, found.st_ino), wal)
 
-    def check(self) -> None:
+    def check(self) -> tuple[os.stat_result, os.stat_result | None]:
         """
         Check that the files are still the same; to be asked before every commit.
+
+        Returns:
+            The database and its log as they are, the log None if there is none yet.
 
         Raises:
             StoreUnavailableError: The database or its log was removed or replaced, or
@@ -68,24 +73,24 @@ class Generation:
         if found.st_nlink != 1:
             problem = f"has {found.st_nlink} hard links since it was opened"
             raise errors.StoreUnavailableError(path, f"{problem}: {_REOPEN}")
-        wal = _seen(path, self._wal_path)
-        if wal == self._wal:
-            return
-        if self._wal is not None:
-            what = "removed" if wal is None else "replaced"
-            raise self._refusal(what, self._wal_path)
-        self._wal = wal
+        log = _seen(path, self._wal_path)
+        wal = None if log is None else (log.st_dev, log.st_ino)
+        if wal != self._wal:
+            if self._wal is not None:
+                what = "removed" if wal is None else "replaced"
+                raise self._refusal(what, self._wal_path)
+            self._wal = wal
+        return found, log
 
     def _refusal(self, what: str, path: str) -> errors.StoreUnavailableError:
         problem = f"{os.path.basename(path)} was {what} while it was open: {_REOPEN}"
         return errors.StoreUnavailableError(self._path, problem)
 
 
-def _seen(db_path: str, path: str) -> tuple[int, int] | None:
+def _seen(db_path: str, path: str) -> os.stat_result | None:
     try:
-        found = os.lstat(path)
+        return os.lstat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise errors.from_os(db_path, error) from error
-    return found.st_dev, found.st_ino

@@ -8,6 +8,7 @@ the record of its end might find no room.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
@@ -23,6 +24,8 @@ from toolrt_store.spool import Spool
 
 DEFAULT_RESERVE: Final = 32 * 1024 * 1024
 _FEWEST_SLOTS: Final = 4
+#: The disk is asked so often; what a process writes meanwhile is far below any reserve.
+_SPACE_AGE_S: Final = 0.02
 _HEAD: Final = "SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1"
 
 
@@ -39,12 +42,18 @@ class Guard:
         self._generation = Generation.of(path)
         #: Whether the spool holds something, as far as is known here.
         self.has_spooled = not spool.is_empty()
-        self.note()
+        self._checked_space_s = -1.0
+        self.note(self._data_version())
 
-    def note(self) -> None:
-        """Remember how the files are: what we wrote ourselves is in them."""
-        self._version = self._data_version()
-        self._seen, self._log_size = self._look()
+    def note(self, version: int) -> None:
+        """
+        Remember how the files are: what we wrote ourselves is in them.
+
+        Args:
+            version: SQLite's data version, as the transaction had it.
+        """
+        self._version = version
+        self._seen = _look(*self._generation.check())
 
     def check(self, events: Sequence[Event | Call]) -> None:
         """
@@ -55,14 +64,19 @@ class Guard:
             StoreUnavailableError: Other files stand in place of the store's; or gate
                 events are among them, and the disk or the spool is nearly full.
         """
-        self._generation.check()
         self._require_untouched()
         if any(event.kind == "gate" for event in events):
-            require_space(self._path, self._reserve)
+            self._require_space()
             if self.has_spooled and self._spool.free_slots() < _FEWEST_SLOTS:
                 raise errors.StoreUnavailableError(
                     self._path, "its emergency spool is full: make room, open it again"
                 )
+
+    def _require_space(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._checked_space_s >= _SPACE_AGE_S:
+            require_space(self._path, self._reserve)
+            self._checked_space_s = now_s
 
     def _require_untouched(self) -> None:
         """
@@ -70,13 +84,14 @@ class Guard:
 
         The connection would not notice: it reads what it has read before.
         """
-        seen, log_size = self._look()
-        if seen == self._seen and log_size >= self._log_size:
+        (database, log), seen = _look(*self._generation.check()), self._seen
+        if database == seen[0] and log >= seen[1]:
             return
-        if self._data_version() == self._version:
+        version = self._data_version()
+        if version == self._version:
             # Nobody committed since. It may have been a checkpoint, by other tools.
             self._require_same_anew()
-        self.note()
+        self.note(version)
 
     def _require_same_anew(self) -> None:
         ask = self._connection.execute
@@ -94,17 +109,6 @@ class Guard:
     def _data_version(self) -> int:
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         return version
-
-    def _look(self) -> tuple[tuple[int, int], int]:
-        """Return size and time of the database, and the size of its log."""
-        try:
-            found = os.lstat(self._path)
-            log = os.lstat(f"{self._path}-wal").st_size
-        except FileNotFoundError:
-            return (0, 0), 0  # No log yet; a database that is gone was found before.
-        except OSError as error:
-            raise errors.from_os(self._path, error) from error
-        return (found.st_size, found.st_mtime_ns), log
 
     def save(self, events: Sequence[Event], error: errors.StoreError) -> None:
         """
@@ -136,3 +140,10 @@ class Guard:
         """Free *slots*, whose events are stored now."""
         self._spool.clear(slots)
         self.has_spooled = not self._spool.is_empty()
+
+
+def _look(
+    database: os.stat_result, log: os.stat_result | None
+) -> tuple[tuple[int, int], int]:
+    """Return size and time of the database, and the size of its log."""
+    return (database.st_size, database.st_mtime_ns), 0 if log is None else log.st_size

@@ -664,7 +664,7 @@ class SqliteEventStore:
                 # The log still has the page as it was.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 if self._guard is not None:
-                    self._guard.note()
+                    self._guard.note(writer.appender.data_version)
         return count
 
     def count_attempts_by(

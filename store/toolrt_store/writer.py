@@ -74,7 +74,7 @@ class Writer:
         process: str,
         started_us: int,
         before_commit: Callable[[Sequence[Event | Call]], None],
-        after_commit: Callable[[], None],
+        after_commit: Callable[[int], None],
         sealer: Callable[[], Sealer],
     ) -> None:
         self.path = path
@@ -304,7 +304,7 @@ class Writer:
         self.postponed.clear()
         self.appender.settle()
         self.places.settle()
-        self._after_commit()
+        self._after_commit(self.appender.data_version)
         if signed is not None:
             self._sealed_at_s = time.monotonic()
             self._sealer().tell_anchor(signed)
