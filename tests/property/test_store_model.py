@@ -65,9 +65,9 @@ pages = st.one_of(
 class StoreAndModel(RuleBasedStateMachine):
     """Both, and the second process, which comes and is killed."""
 
-    @initialize()
-    def begin_empty(self) -> None:
-        """A store that is new."""
+    @initialize(full=st.booleans(), goes_on=st.booleans())
+    def begin(self, *, full: bool, goes_on: bool) -> None:
+        """A store that is new, or has a full block, over which a call may go on."""
         self.directory = Path(tempfile.mkdtemp())
         self.path = self.directory / "audit.db"
         self.store = SqliteEventStore.open(self.path)
@@ -77,6 +77,11 @@ class StoreAndModel(RuleBasedStateMachine):
         self.number = 0
         self.open: dict[int, str] = {}
         self.placed: dict[int, str] = {}
+        if goes_on:
+            self.append_attempts(3)
+            self.begin_a_call()
+        if full:
+            self.fill_a_block()
 
     def teardown(self) -> None:
         """Compare everything once, and leave nothing behind."""
@@ -216,7 +221,8 @@ class StoreAndModel(RuleBasedStateMachine):
         ended = {e.call_id for e in self.model.events if e.outcome == "interrupted"}
         assert {gate_event(number).call_id for number in gone} <= ended
 
-    @rule(before=st.integers(0, 12_000))
+    @precondition(lambda self: len(self.model.events) > self.pruned + BLOCK)
+    @rule(before=st.sampled_from([2_500, 5_000, 12_000, 12_000]))
     def prune(self, before: int) -> None:
         """Only what is old enough, whole attempts, and none that goes on."""
         found = self.store.prune(NOON_US + before)

@@ -1,4 +1,4 @@
-"""Limits across processes: decided in the commit of the gate event (design 6.5)."""
+"""Limits across processes: decided in the commit of the gate event."""
 
 from __future__ import annotations
 
