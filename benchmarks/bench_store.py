@@ -105,13 +105,13 @@ def bench_append_events(benchmark: BenchmarkFixture, store: SqliteEventStore) ->
 
 def bench_ratios(store: SqliteEventStore, bare: BareWriter) -> None:
     """Print what an append costs, as a multiple of the bare insert."""
-    one = _in_turn(store, bare, gates(store.process, 10_000), 1, SINGLES)
+    one = _in_turn(store, bare, gates(store.process, 10_000), size=1, rounds=SINGLES)
     print(f"\none durable gate event: {one[0] / one[1]:.2f} x a bare durable commit")
     for name, append, source in (
         ("any events", store.append_events, mixed(store.process, first=50_000)),
         ("CallEvents of a sink", store.append_calls, pairs(store, 200_000)),
     ):
-        many = _in_turn(store, bare, source, BATCH, ROUNDS, append)
+        many = _in_turn(store, bare, source, size=BATCH, rounds=ROUNDS, append=append)
         print(
             f"batches of {BATCH}, {name}: {many[1] / many[0]:.2f} of the rate of"
             f" executemany ({many[0] / BATCH * 1e6:.1f} us an event against"
@@ -136,6 +136,7 @@ def _in_turn(
     store: SqliteEventStore,
     bare: BareWriter,
     source: Iterator[Any],
+    *,
     size: int,
     rounds: int,
     append: Callable[[list[Any]], object] | None = None,

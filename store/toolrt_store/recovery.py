@@ -9,29 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
 from toolrt.event import Event
-from toolrt_store import errors, interrupted, sqlite
-from toolrt_store.dictionary import Dictionary
-from toolrt_store.grant_sets import GrantSets
-from toolrt_store.guard import Guard
-from toolrt_store.liveness import Liveness
+from toolrt_store import errors, interrupted
+from toolrt_store.parts import Parts
 from toolrt_store.query import id_condition
 from toolrt_store.retention import finish_pruning
-from toolrt_store.writer import Writer
-
-
-class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of an open store that recovering takes. Its mutex is held."""
-
-    connection: sqlite.Connection
-    dictionary: Dictionary
-    sets: GrantSets
-    liveness: Liveness
-    writer: Writer
-    guard: Guard
-    lock_timeout_s: float
 
 
 def is_end_of_attempt(event: Event) -> bool:
@@ -43,7 +25,7 @@ def is_end_of_attempt(event: Event) -> bool:
     )
 
 
-def recover(parts: Recovery) -> None:
+def recover(parts: Parts) -> None:
     """Replay the spool, end interrupted attempts, finish a pruning that was killed."""
     if parts.guard.has_spooled:
         replay(parts)
@@ -51,7 +33,7 @@ def recover(parts: Recovery) -> None:
     finish_pruning(parts.connection, parts.writer, parts.lock_timeout_s)
 
 
-def replay(parts: Recovery) -> None:
+def replay(parts: Parts) -> None:
     """
     Store what waits in the spool, each record once.
 
@@ -70,7 +52,7 @@ def replay(parts: Recovery) -> None:
         parts.guard.clear([slot for slot, event in found if event.id not in refused])
 
 
-def _store(parts: Recovery, events: list[Event]) -> set[str]:
+def _store(parts: Parts, events: list[Event]) -> set[str]:
     """Store *events*, and return the ids of those that cannot be."""
     if not events:
         return set()
@@ -83,12 +65,12 @@ def _store(parts: Recovery, events: list[Event]) -> set[str]:
     return set()
 
 
-def _append(parts: Recovery, events: list[Event]) -> None:
+def _append(parts: Parts, events: list[Event]) -> None:
     encoded = parts.writer.appender.append(events)
     parts.writer.places.leave(encoded)
 
 
-def _is_stored(parts: Recovery, event: Event) -> bool:
+def _is_stored(parts: Parts, event: Event) -> bool:
     if event.call_id is None:
         return False  # its id would be that of any other such event
     condition = id_condition(event.id)
@@ -97,7 +79,7 @@ def _is_stored(parts: Recovery, event: Event) -> bool:
     return row is not None
 
 
-def _sweep(parts: Recovery) -> None:
+def _sweep(parts: Parts) -> None:
     connection, writer = parts.connection, parts.writer
     live = parts.liveness.live_slots()
     dead = interrupted.dead_processes(connection, live)

@@ -9,14 +9,20 @@ open for writing removes.
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from toolrt_store import blocks, errors, sqlite
 from toolrt_store.blocks import BLOCK
+from toolrt_store.dictionary import cut as shortened
 from toolrt_store.statements import stated
+from toolrt_store.system import system_event
 from toolrt_store.writer import Writer
+
+if TYPE_CHECKING:
+    from toolrt_store.parts import Parts
 
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
 _SET_PRUNED: Final = "UPDATE store SET value = ? WHERE key = 'pruned'"
@@ -118,3 +124,29 @@ def finish_pruning(
         writer.change(lock_timeout_s, change)
         gone += upto - lowest + 1
     return gone
+
+
+def prune(parts: Parts, before_us: int, reason: str | None) -> Pruned:
+    """
+    Cut off what is before *before_us*, and remove it.
+
+    Raises:
+        StoreError: It could not be done.
+    """
+    connection, writer = parts.connection, parts.writer
+    cut, gone = cut_before(connection, before_us), pruned_up_to(connection)
+    if cut <= gone:
+        return Pruned(0, gone)
+
+    def change() -> None:
+        event = system_event(
+            "pruned",
+            time.time_ns() // 1000,
+            up_to=cut,
+            reason=None if reason is None else shortened(reason),
+        )
+        writer.appender.append([event])
+        set_cut(connection, cut)
+
+    writer.change(parts.lock_timeout_s, change)
+    return Pruned(finish_pruning(connection, writer, parts.lock_timeout_s), cut)

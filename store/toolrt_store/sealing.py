@@ -7,7 +7,8 @@ append: the tail stays unsigned, and `Sealer.problem` says why.
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +25,10 @@ from toolrt_store.checkpoint import (
 )
 from toolrt_store.merkle import Frontier
 from toolrt_store.resolved import read_resolved
+from toolrt_store.system import system_event
+
+if TYPE_CHECKING:
+    from toolrt_store.parts import Parts
 
 _LAST: Final = """
 SELECT size, note, frontier FROM checkpoints ORDER BY size DESC LIMIT 1
@@ -174,3 +179,32 @@ class Sealer:
             return appender.head.chain
         chain: bytes = self._connection.execute(_CHAIN_OF, (size,)).fetchone()[0]
         return chain
+
+
+def write_checkpoint(parts: Parts, *, rotate: bool) -> Checkpoint | None:
+    """
+    Write a checkpoint over all events; None if the newest one reaches so far.
+
+    Raises:
+        SealKeyError: The key cannot be used.
+        StoreError: It could not be stored.
+    """
+    writer, sealer = parts.writer, parts.sealer()
+    signed: list[SignedCheckpoint] = []
+
+    def change() -> None:
+        appender, now_us = writer.appender, time.time_ns() // 1000
+        if rotate:
+            appender.append([system_event("key_rotated", now_us)])
+        found = sealer.seal(appender, appender.head.seq, now_us, rotate=rotate)
+        if found is not None:
+            signed.append(found)
+
+    with writer.locked(parts.lock_timeout_s):
+        writer.transact(change)
+        if rotate:
+            keys.finish_rotation(keys.key_path(parts.path))
+    if not signed:
+        return None
+    sealer.tell_anchor(signed[0])
+    return parse_note(signed[0].note)

@@ -41,28 +41,21 @@ from toolrt_store import (
 )
 from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
-from toolrt_store.dictionary import cut as shortened
 from toolrt_store.follow import follow
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.guard import DEFAULT_RESERVE, Guard
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
+from toolrt_store.parts import Parts
 from toolrt_store.query import Condition
 from toolrt_store.ranges import Range
 from toolrt_store.reader import Reader
-from toolrt_store.recovery import Recovery, is_end_of_attempt, recover, replay
-from toolrt_store.redaction import redact_texts
-from toolrt_store.retention import (
-    Pruned,
-    cut_before,
-    finish_pruning,
-    pruned_up_to,
-    set_cut,
-)
+from toolrt_store.recovery import is_end_of_attempt, recover, replay
+from toolrt_store.redaction import redact
+from toolrt_store.retention import Pruned, cut_before, prune, pruned_up_to
 from toolrt_store.rows import Call
 from toolrt_store.sink import BLOCK, make_sink
 from toolrt_store.spool import Spool
-from toolrt_store.system import system_event
 from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
@@ -244,18 +237,29 @@ class SqliteEventStore:
             sealer=self._sealer,
         )
         with self._mutex:
-            recover(self._recovery(self._writer, guard))
+            recover(self._parts())
 
-    def _recovery(self, writer: Writer, guard: Guard) -> Recovery:
-        return Recovery(
+    def _parts(self) -> Parts:
+        assert self._guard is not None
+        return Parts(
+            path=self.path,
             connection=self._connection,
             dictionary=self._dictionary,
             sets=self._sets,
             liveness=self._liveness,
-            writer=writer,
-            guard=guard,
+            writer=self._require_writer(),
+            guard=self._guard,
+            sealer=self._sealer,
             lock_timeout_s=self._lock_timeout_s,
         )
+
+    @contextmanager
+    def _changing(self) -> Iterator[Parts]:
+        """Hold the mutex for work on the store itself."""
+        with self._mutex:
+            self._require_open()
+            self._require_writer()
+            yield self._parts()
 
     def _sealer(self) -> Sealer:
         if self._sealer_made is None:
@@ -484,36 +488,17 @@ class SqliteEventStore:
 
         Other threads can go on; what they append meanwhile is not looked at.
         """
-        from toolrt_store.keys import is_held, key_path
-        from toolrt_store.verify import verify
+        from toolrt_store.verify import verify_file
 
         with self._mutex:
             self._require_open()
-        connection = database.open_reader(self.path)
-        # Text that is no UTF-8 was not recorded so: it is found, and named.
-        connection.text_factory = _as_it_is
-        try:
-            # One snapshot: what others append, prune or redact meanwhile is not in it.
-            connection.execute("BEGIN")
-            dictionary = Dictionary(connection)
-            return verify(
-                connection,
-                dictionary,
-                GrantSets(connection, dictionary),
-                store_id=self.store_id,
-                anchored=anchored,
-                first_key=first_key,
-                is_held=lambda public: is_held(key_path(self.path), public),
-                progress=progress,
-            )
-        except sqlite.Error as error:
-            raise _translated(self.path, error) from error
-        except (KeyError, TypeError) as error:
-            raise errors.ForeignStoreError(
-                self.path, "its rows do not agree"
-            ) from error
-        finally:
-            connection.close()
+        return verify_file(
+            self.path,
+            store_id=self.store_id,
+            anchored=anchored,
+            first_key=first_key,
+            progress=progress,
+        )
 
     def checkpoint(self, *, rotate: bool = False) -> Checkpoint | None:
         """
@@ -526,33 +511,10 @@ class SqliteEventStore:
             SealKeyError: The key cannot be used.
             StoreError: It could not be stored.
         """
-        from toolrt_store.checkpoint import parse_note
-        from toolrt_store.keys import finish_rotation, key_path
+        from toolrt_store.sealing import write_checkpoint
 
-        signed: list[SignedCheckpoint] = []
-
-        def change() -> None:
-            appender = self._require_writer().appender
-            now_us = time.time_ns() // 1000
-            if rotate:
-                appender.append([system_event("key_rotated", now_us)])
-            found = self._sealer().seal(
-                appender, appender.head.seq, now_us, rotate=rotate
-            )
-            if found is not None:
-                signed.append(found)
-
-        with self._mutex:
-            self._require_open()
-            writer = self._require_writer()
-            with writer.locked(self._lock_timeout_s):
-                writer.transact(change)
-                if rotate:
-                    finish_rotation(key_path(self.path))
-            if not signed:
-                return None
-            self._sealer().tell_anchor(signed[0])
-        return parse_note(signed[0].note)
+        with self._changing() as parts:
+            return write_checkpoint(parts, rotate=rotate)
 
     def checkpoints(self) -> list[SignedCheckpoint]:
         """Return the checkpoints, oldest first. Nothing is verified."""
@@ -598,28 +560,11 @@ class SqliteEventStore:
             SealKeyError: The key cannot be used.
             StoreError: It could not be done.
         """
-        with self._mutex:
-            self._require_open()
-            writer = self._require_writer()
-            cut = cut_before(self._connection, before_us)
-            if not cut or cut <= pruned_up_to(self._connection):
-                return Pruned(0, pruned_up_to(self._connection))
-
-            def change() -> None:
-                appender = writer.appender
-                event = system_event(
-                    "pruned",
-                    time.time_ns() // 1000,
-                    up_to=cut,
-                    reason=None if reason is None else shortened(reason),
-                )
-                appender.append([event])
-                set_cut(self._connection, cut)
-
-            writer.change(self._lock_timeout_s, change)
-            gone = finish_pruning(self._connection, writer, self._lock_timeout_s)
-        self.checkpoint()
-        return Pruned(gone, cut)
+        with self._changing() as parts:
+            pruned = prune(parts, before_us, reason)
+        if pruned.events:
+            self.checkpoint()
+        return pruned
 
     def prunable(self, before_us: int) -> Pruned:
         """Return what `prune` would remove, and up to where; nothing is."""
@@ -641,31 +586,8 @@ class SqliteEventStore:
         found = self.get_event(event_id)
         if found is None or found.seq is None:
             raise errors.EventMissingError(self.path, event_id)
-        seq = found.seq
-        count = 0
-
-        def change() -> None:
-            nonlocal count
-            count = redact_texts(self._connection, seq)
-            event = system_event(
-                "redacted",
-                time.time_ns() // 1000,
-                event=shortened(event_id),
-                seq=seq,
-                reason=None if reason is None else shortened(reason),
-            )
-            self._require_writer().appender.append([event])
-
-        with self._mutex:
-            self._require_open()
-            writer = self._require_writer()
-            with writer.locked(self._lock_timeout_s):
-                writer.transact(change)
-                # The log still has the page as it was.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                if self._guard is not None:
-                    self._guard.note(writer.appender.data_version)
-        return count
+        with self._changing() as parts:
+            return redact(parts, found, reason)
 
     def count_attempts_by(
         self, field: str, filter: AttemptFilter = _ALL_ATTEMPTS
@@ -709,7 +631,7 @@ class SqliteEventStore:
         assert guard is not None
         if guard.has_spooled:
             with self._mutex, suppress(errors.StoreError):
-                replay(self._recovery(writer, guard))
+                replay(self._parts())
         try:
             return writer.append(
                 events, lock_timeout_s=self._lock_timeout_s, limits=limits
@@ -799,10 +721,6 @@ def _call(event: CallEvent, details: CallDetails | None) -> Event | Call:
         namespace=DEFAULT_NAMESPACE,
         actor=str(actor or ActorRef.anonymous()),
     )
-
-
-def _as_it_is(data: bytes) -> str:
-    return data.decode(errors="surrogateescape")
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:

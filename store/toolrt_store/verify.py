@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from toolrt_store import sqlite
+from toolrt_store import database, errors, sqlite
 from toolrt_store.anchor import compare
 from toolrt_store.chain import Links, genesis, link
 from toolrt_store.checkpoint import (
@@ -26,6 +26,7 @@ from toolrt_store.checkpoint import (
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.index_check import IndexCheck
+from toolrt_store.keys import is_held, key_path
 from toolrt_store.merkle import Frontier
 from toolrt_store.record_check import RecordCheck
 from toolrt_store.resolved import read_digests, read_rows
@@ -116,6 +117,50 @@ def verify(
     walk.check_key(is_held)
     walk.check_events(progress)
     return walk.result(anchored)
+
+
+def verify_file(
+    path: str,
+    *,
+    store_id: bytes,
+    anchored: Sequence[SignedCheckpoint] | None,
+    first_key: bytes | None,
+    progress: Callable[[int, int], None] | None,
+) -> Verification:
+    """
+    Verify the store at *path*, on a connection of its own. See `verify`.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    connection = database.open_reader(path)
+    # Text that is no UTF-8 was not recorded so: it is found, and named.
+    connection.text_factory = _as_it_is
+    try:
+        # One snapshot: what others append, prune or redact meanwhile is not in it.
+        connection.execute("BEGIN")
+        dictionary = Dictionary(connection)
+        return verify(
+            connection,
+            dictionary,
+            GrantSets(connection, dictionary),
+            store_id=store_id,
+            anchored=anchored,
+            first_key=first_key,
+            is_held=lambda public: is_held(key_path(path), public),
+            progress=progress,
+        )
+    except sqlite.Error as error:
+        waited_s = database.BUSY_TIMEOUT_S
+        raise errors.from_sqlite(path, error, waited_s=waited_s) from error
+    except (KeyError, TypeError) as error:
+        raise errors.ForeignStoreError(path, "its rows do not agree") from error
+    finally:
+        connection.close()
+
+
+def _as_it_is(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 class _Walk:

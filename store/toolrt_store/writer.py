@@ -22,6 +22,7 @@ from toolrt.event import Event
 from toolrt.limits import CallLimits
 from toolrt_store import errors, sqlite
 from toolrt_store.append import Appender, SwallowedError, WentBackError
+from toolrt_store.blocks import full_up_to
 from toolrt_store.database import BUSY_TIMEOUT_S
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
@@ -305,21 +306,26 @@ class Writer:
         self.appender.settle()
         self.places.settle()
         self._after_commit(self.appender.data_version)
-        if signed is not None:
+        for checkpoint in signed:
             self._sealed_at_s = time.monotonic()
-            self._sealer().tell_anchor(signed)
+            self._sealer().tell_anchor(checkpoint)
 
-    def _seal_if_due(self, before: int) -> SignedCheckpoint | None:
-        """Write a checkpoint if the events after *before* complete 1,024, or one is old."""
+    def _seal_if_due(self, before: int) -> list[SignedCheckpoint]:
+        """Write checkpoints if the events after *before* complete 1,024, or one is old."""
         head = self.appender.head.seq
         size = head // CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL
         if size <= before:
             is_old = time.monotonic() - self._sealed_at_s >= _CHECKPOINT_AGE_S
             if not is_old or head == before:
-                return None
+                return []
             size = head
         now_us = time.time_ns() // 1000
-        return self._sealer().try_seal(self.appender, size, now_us)
+        # Where a block ends there is one as well: only there the record can be cut.
+        sizes = {full_up_to(head), size} if full_up_to(head) > before else {size}
+        found = [
+            self._sealer().try_seal(self.appender, one, now_us) for one in sorted(sizes)
+        ]
+        return [one for one in found if one is not None]
 
     def _register(self, head_seq: int) -> None:
         slot = self._dictionary.new_process(
