@@ -25,9 +25,9 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
-def expected() -> list[Event]:
-    """Return the events that the store of schema 1 was made of."""
-    found = json.loads((GOLDEN / "schema-1.json").read_text())
+def expected(schema: int = 1) -> list[Event]:
+    """Return the events that the store of *schema* was made of."""
+    found = json.loads((GOLDEN / f"schema-{schema}.json").read_text())
     return [_event(one) for one in found]
 
 
@@ -73,3 +73,28 @@ def test_attempts_of_schema_1_have_their_outcomes(old: Path) -> None:
         "success",
         "interrupted",
     ]
+
+
+def test_a_store_of_schema_2_reads_and_verifies(tmp_path: Path) -> None:
+    """What was released is never written in another way: the old chain still holds."""
+    path = tmp_path / "audit.db"
+    shutil.copy(GOLDEN / "schema-2.db", path)
+    path.chmod(0o600)
+
+    with SqliteEventStore.open(path, read_only=True) as store:
+        assert list(store.query_events().items[::-1]) == expected(2)
+        found = store.verify()
+
+    assert found.is_intact
+    assert found.signed_up_to == len(expected(2))
+
+
+def test_a_migrated_store_verifies(old: Path) -> None:
+    """The chain of a migrated store begins with its first event."""
+    with SqliteEventStore.open(old) as store:
+        store.checkpoint()
+        found = store.verify()
+
+    assert found.is_intact
+    assert found.first_seq == 1
+    assert found.signed_up_to == found.last_seq > len(expected())
