@@ -338,9 +338,8 @@ def _duration(op: Operator, value: str) -> Condition:
 
 
 def _dry(value: str) -> Condition:
-    if value not in DRY_VALUES:
-        raise InvalidInputError(f"dry takes yes or no, not {value!r}")
-    return Condition(f"{_IS_DRY} = ?", (value == "yes",))
+    sql = f"CASE {_IS_DRY} WHEN 1 THEN 'yes' ELSE 'no' END {_operator(value)} ?"
+    return Condition(sql, (_pattern(value),))
 
 
 def id_prefix(prefix: str) -> Condition:

@@ -122,7 +122,6 @@ def test_an_expectation_decides_the_exit_code(
         pytest.param(["--sql", "SELECT 1", "tool=x"], id="select and filter"),
         pytest.param(["--events", "--expect", "==0"], id="events and expectation"),
         pytest.param(["dry=maybe"], id="a value that is never"),
-        pytest.param(["dry=*"], id="a pattern of yes and no"),
     ],
 )
 def test_a_bad_question_is_a_usage_error(cli: Cli, words: list[str]) -> None:
