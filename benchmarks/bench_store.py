@@ -9,16 +9,20 @@ no chain to compute. The sides are taken in turn, so that the disk treats them a
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from mix import attempts
 from mix import events as mixed
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from toolrt.event import Event
+from toolrt.audit.call_event import CallEvent
+from toolrt.event import CallDetails, Event
 from toolrt_store import SqliteEventStore, rows
 
 BATCH = 1_000
@@ -102,38 +106,92 @@ def bench_append_events(benchmark: BenchmarkFixture, store: SqliteEventStore) ->
 def bench_ratios(store: SqliteEventStore, bare: BareWriter) -> None:
     """Print what an append costs, as a multiple of the bare insert."""
     one = _in_turn(store, bare, gates(store.process, 10_000), 1, SINGLES)
-    many = _in_turn(store, bare, mixed(store.process, first=50_000), BATCH, ROUNDS)
-
     print(f"\none durable gate event: {one[0] / one[1]:.2f} x a bare durable commit")
-    print(
-        f"batches of {BATCH}: {many[1] / many[0]:.2f} of the rate of executemany"
-        f" ({many[0] / BATCH * 1e6:.1f} us an event against {many[1] / BATCH * 1e6:.1f})"
-    )
+    for name, append, source in (
+        ("any events", store.append_events, mixed(store.process, first=50_000)),
+        ("CallEvents of a sink", store.append_calls, pairs(store, 200_000)),
+    ):
+        many = _in_turn(store, bare, source, BATCH, ROUNDS, append)
+        print(
+            f"batches of {BATCH}, {name}: {many[1] / many[0]:.2f} of the rate of"
+            f" executemany ({many[0] / BATCH * 1e6:.1f} us an event against"
+            f" {many[1] / BATCH * 1e6:.1f})"
+        )
+
+
+def pairs(
+    store: SqliteEventStore, first: int
+) -> Iterator[tuple[CallEvent, CallDetails]]:
+    """Yield CallEvents with their details, each after its gate event was stored."""
+    ended = (found for found in attempts(store.process, first=first) if len(found) > 1)
+    while True:
+        some = list(itertools.islice(ended, BATCH))
+        store.append_events([gate for gate, _ in some])
+        for _, call in some:
+            assert call.details is not None
+            yield msgspec.convert(call.payload, CallEvent), call.details
 
 
 def _in_turn(
     store: SqliteEventStore,
     bare: BareWriter,
-    source: Iterator[Event],
+    source: Iterator[Any],
     size: int,
     rounds: int,
+    append: Callable[[list[Any]], object] | None = None,
 ) -> tuple[float, float]:
     """Return the median times of appending *size* events, and of their bare rows."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
+        copied = store.coverage().events
         batch = list(itertools.islice(source, size))
         head = store.coverage().events
+        if head > copied:  # gate events, stored to make the batch
+            bare.write(*rows_after(store, copied))
         began = time.perf_counter()
-        if size == 1:
+        if append is None:
             store.append_event(batch[0])
         else:
-            store.append_events(batch)
+            append(batch)
         times[0].append(time.perf_counter() - began)
         found, texts = rows_after(store, head)
         began = time.perf_counter()
         bare.write(found, texts)
         times[1].append(time.perf_counter() - began)
     return sorted(times[0])[rounds // 2], sorted(times[1])[rounds // 2]
+
+
+def bench_busy_main(store: SqliteEventStore) -> None:
+    """Print what a queued sink stores while the main thread computes, and what it costs."""
+    waiting = list(itertools.islice(pairs(store, 500_000), 60 * BATCH))
+    alone = _spin(1.0)
+    sink = store.sink(capacity=65_536)
+
+    def feed() -> None:
+        began = time.perf_counter()
+        for number in range(0, len(waiting), 600):
+            for event, told in waiting[number : number + 600]:
+                sink.on_record(event, told)
+            time.sleep(max(0.0, began + (number + 600) / 30_000 - time.perf_counter()))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    kept = _spin(2.0) / 2.0 / alone
+    stored = sink.stats().written / 2.0
+    feeder.join()
+    sink.close(60.0)
+
+    print(f"\na busy main thread: {stored:,.0f} events/s stored of 30,000 given")
+    print(f"it keeps {kept:.2f} of its speed")
+
+
+def _spin(seconds: float) -> int:
+    """Return how far a thread counts in so many seconds."""
+    count, until = 0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        for _ in range(1_000):
+            count += 1
+    return count
 
 
 def bench_size(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ START_US: Final = 1_767_225_600_000_000
 #: A call every millisecond: the density at which 10,000,000 events take some two hours.
 STEP_US: Final = 1_000
 IN_FLIGHT: Final = 4
+TOOLS_OF_A_CALLER: Final = 8
 CALLERS: Final = tuple(f"caller-{number:03}" for number in range(200))
 TOOLS: Final = tuple(f"pack{number % 12}:noun{number}.verb" for number in range(60))
 _OUTCOMES: Final[tuple[tuple[Outcome, int], ...]] = (
@@ -81,10 +82,11 @@ def _attempt(
     number: int, process: str, rng: random.Random, outcome: Outcome
 ) -> list[Event]:
     at_us = START_US + number * STEP_US
-    tool = TOOLS[int(rng.paretovariate(1.2)) % len(TOOLS)]
-    caller = CALLERS[rng.randrange(len(CALLERS))]
-    kind = TOOLS.index(tool) % 3
-    granted = GRANT_SETS[rng.randrange(len(GRANT_SETS))]
+    who = rng.randrange(len(CALLERS))
+    caller = CALLERS[who]
+    # Each caller has a few tools of its own, and what a tool needs is granted.
+    which = (who * 7 + int(rng.paretovariate(1.2)) % TOOLS_OF_A_CALLER) % len(TOOLS)
+    tool, kind, granted = TOOLS[which], which % 3, GRANT_SETS[which % len(GRANT_SETS)]
     call_id = ulid_text((at_us // 1000) << 80 | rng.getrandbits(80))
     details = CallDetails(
         namespace="local",

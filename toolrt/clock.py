@@ -62,6 +62,33 @@ def _to_the_second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+# len of 2026-01-02T03:04:05.000006+00:00, as `rfc3339` writes it.
+_PLAIN_LENGTH: Final = 32
+
+
+def plain_us(text: str) -> int | None:
+    """Return the Unix microseconds of a text that `rfc3339` wrote; None of another."""
+    micros = text[20:26]
+    if (
+        len(text) != _PLAIN_LENGTH
+        or text[26:] != "+00:00"
+        or text[19] != "."
+        or not (micros.isascii() and micros.isdigit())
+    ):
+        return None
+    whole = _from_the_second(text[:19])
+    return None if whole is None else whole * 1_000_000 + int(micros)
+
+
+@lru_cache(maxsize=64)
+def _from_the_second(text: str) -> int | None:
+    try:
+        at_s = parse_rfc3339(f"{text}+00:00") // 1_000_000
+        return at_s if _to_the_second(at_s) == text else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def parse_rfc3339(text: str) -> int:
     """
     Return the Unix microseconds that *text* names.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -39,7 +39,6 @@ from toolrt import (
 )
 from toolrt.context import Tier
 from toolrt.cursor import CursorIssuer, load_key
-from toolrt.event import EventStore
 from toolrt.gate import Allow, glob
 from toolrt.loading import load_object
 from toolrt.middleware import RedactPaths
@@ -48,7 +47,11 @@ from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_conf
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
 from toolrt_cli.packs import BrokenPack, load_listed, place_of
+from toolrt_cli.policy import snapshot
 from toolrt_cli.streams import prints_to_stderr
+
+if TYPE_CHECKING:
+    from toolrt_store import SqliteEventStore
 
 #: What stands for a path that the config hides.
 _REDACTED: Final = "<redacted>"
@@ -156,7 +159,7 @@ def os_actor() -> ActorRef:
 
 def open_registry(
     session: Session,
-    store: EventStore | None,
+    store: SqliteEventStore | None,
     over_gate: Callable[[Gate], Gate] | None = None,
     sinks: Iterable[AuditSink] = (),
 ) -> Registry:
@@ -174,23 +177,23 @@ def open_registry(
     """
     config = session.config.config
     gate = _gate(session)
+    granted = authority(session)
     builder = (
         RegistryBuilder()
         .with_default_namespace(config.runtime.namespace)
         .with_gate(
             over_gate(gate) if over_gate else gate, on_error=config.gate.on_error
         )
-        .with_authority(authority(session))
+        .with_authority(granted)
         .with_alarm()
         .with_tiers(_tiers(session.config))
     )
-    if session.config.sha256:
-        builder.with_policy(session.config.sha256)
     if config.middleware.redact_paths:
         patterns = config.middleware.redact_paths
         builder.with_middleware(RedactPaths([(one, _REDACTED) for one in patterns]))
     if store is not None:
         builder.with_event_store(store, calls=True)
+        builder.with_policy(store.keep_policy(snapshot(session.config, granted)))
         broker = _broker(session)
         if broker is not None:
             builder.with_token_broker(broker)

@@ -20,7 +20,7 @@ from toolrt_store.errors import (
     UnstorableEventError,
 )
 from toolrt_store.schema import SCHEMA_VERSION
-from toolrt_store.sink import StoreSink
+from toolrt_store.sink import StoreWriter
 from toolrt_store.sqlite import SQLITE_VERSION
 from toolrt_store.store import GROUP_FIELDS, VALUE_FIELDS, SqliteEventStore
 from toolrt_store.usage import Coverage, SourceUsage, Usage
@@ -44,9 +44,9 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "StoreMissingError",
-    "StoreSink",
     "StoreTooNewError",
     "StoreUnavailableError",
+    "StoreWriter",
     "Term",
     "UnstorableEventError",
     "Usage",

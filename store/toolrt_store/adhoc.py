@@ -16,13 +16,16 @@ from toolrt_store.errors import StoreError
 # Codes of the authorizer (sqlite.org/c3ref/c_alter_table.html): what a SELECT needs.
 _READ, _SELECT, _FUNCTION, _RECURSIVE = 20, 21, 31, 33
 _ALLOWED: Final = frozenset({_READ, _SELECT, _FUNCTION, _RECURSIVE})
-# Functions that reach outside of the database.
-_FORBIDDEN: Final = frozenset({"load_extension", "readfile", "writefile", "edit"})
+# Functions that reach outside of the database, or make as much as they are told.
+_FORBIDDEN: Final = frozenset(
+    {"load_extension", "readfile", "writefile", "edit", "zeroblob", "randomblob"}
+)
 #: Rows of this table hold the key for the digests of arguments.
 _PRIVATE_TABLE: Final = "store"
 _OK, _DENY, _IGNORE = 0, 1, 2
 _STEPS_A_LOOK: Final = 10_000
 _MOST_BYTES: Final = 1_000_000
+_LENGTH_LIMIT: Final = 0  # SQLITE_LIMIT_LENGTH
 
 
 class SelectError(StoreError):
@@ -52,6 +55,7 @@ def select(path: str, sql: str, *, limit: int, timeout_s: float) -> Selection:
         connection.set_progress_handler(
             lambda: time.monotonic() > deadline, _STEPS_A_LOOK
         )
+        _limit_length(connection)
         connection.set_authorizer(_authorize)
         try:
             cursor = connection.execute(sql)
@@ -63,7 +67,15 @@ def select(path: str, sql: str, *, limit: int, timeout_s: float) -> Selection:
             raise SelectError(path, _problem(error, deadline, timeout_s)) from error
         except (sqlite.Warning, ValueError) as error:
             raise SelectError(path, str(error)) from error
+    if not columns:
+        raise SelectError(path, "there is no SELECT in it")
     return Selection(columns, tuple(rows[:limit]), len(rows) > limit)
+
+
+def _limit_length(connection: sqlite.Connection) -> None:
+    # pysqlite3 lacks it.
+    if hasattr(connection, "setlimit"):
+        connection.setlimit(_LENGTH_LIMIT, _MOST_BYTES)
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:

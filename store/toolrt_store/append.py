@@ -11,27 +11,32 @@ a store that was replaced.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import chain as concat
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from toolrt.event import Event
 from toolrt_store import sqlite
-from toolrt_store.blocks import BLOCK, full_up_to, index_block, read_block
+from toolrt_store.behind import Behind
+from toolrt_store.blocks import BLOCK, full_up_to, index_of, insert_index, read_block
+from toolrt_store.bulk import CAN_INSERT_TEXT, ROWS_TO_JSON, Bulk
 from toolrt_store.call_id import encode_id
 from toolrt_store.chain import genesis, link
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.rows import (
+    ARGS_DIGEST,
     CALL,
-    COLUMN_COUNT,
+    CALL_ID,
     COLUMNS,
     GATE,
     SEQ,
+    Call,
     Encoded,
     OpenGate,
     encode,
+    encode_call,
     shareable_details,
 )
 
@@ -46,15 +51,15 @@ SELECT kind, seq, EXISTS (SELECT 1 FROM events AS c WHERE c.gate = events.seq)
 FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
 """
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
-_ROW: Final = f"({', '.join('?' * COLUMN_COUNT)})"
-_INSERT: Final = f"INSERT INTO events ({COLUMNS}) VALUES {_ROW}"
-#: One statement of so many rows lets other threads run all the while; executemany would
-#: wait for each of them once a row.
-_MANY: Final = 500
-_INSERT_MANY: Final = (
-    f"INSERT INTO events ({COLUMNS}) VALUES {', '.join([_ROW] * _MANY)}"
+#: Rows from so many on go into one statement on a thread of its own: SQLite stores them
+#: while the next ones are encoded. A batch has few parts, as each waits for the
+#: interpreter's lock, up to 5 ms where another thread is busy.
+_MANY: Final = 250
+_PARTS: Final = 4
+_EVENTS: Final = Bulk(
+    "events", COLUMNS.split(", "), blobs=("call_id", "args_digest", "chain")
 )
-_INSERT_TEXT: Final = "INSERT INTO texts (seq, field, salt, text) VALUES (?, ?, ?, ?)"
+_TEXTS: Final = Bulk("texts", ("seq", "field", "salt", "text"), blobs=("salt",))
 #: Gate events remembered until their calls end.
 _MOST_OPEN: Final = 4_096
 _MOST_LEAVES: Final = 65_536
@@ -97,6 +102,8 @@ class Appender:
         self.leaves_after = 0
         self._settled = self.head
         self._newest_id: bytes | str | None = None
+        self._inserting = Behind()
+        dictionary.rows.settled = self._inserting.wait
         self._open: dict[str, OpenGate] = {}
         #: The columns of the last events, as far as they were appended here.
         self._unindexed: list[tuple[Any, ...]] = []
@@ -121,7 +128,7 @@ class Appender:
         return head
 
     def append(
-        self, events: Sequence[Event], placed: Collection[str | None] = ()
+        self, events: Sequence[Event | Call], placed: Collection[str | None] = ()
     ) -> list[Encoded]:
         """
         Store *events*, and return them as they were stored.
@@ -134,26 +141,39 @@ class Appender:
             SwallowedError: The database took fewer rows than it was given.
             sqlite3.Error: They could not be stored.
         """
-        first = self.head.seq + 1
-        encoded = [
-            encode(
-                event,
-                seq,
-                self.dictionary,
-                self.sets,
-                self._gate_of(event, seq),
-                is_placed=event.call_id in placed,
-            )
-            for seq, event in enumerate(events, first)
-        ]
-        self._insert(encoded)
+        encoded: list[Encoded] = []
+        try:
+            size = max(_MANY, -(-len(events) // _PARTS))
+            for start in range(0, len(events), size):
+                first = self.head.seq + 1
+                some = [
+                    self._encoded(event, seq, placed)
+                    for seq, event in enumerate(events[start : start + size], first)
+                ]
+                self._insert(some)
+                encoded += some
+            self._index(encoded)
+        finally:
+            self._inserting.wait()
         return encoded
+
+    def _encoded(
+        self, event: Event | Call, seq: int, placed: Collection[str | None]
+    ) -> Encoded:
+        if isinstance(event, Call):
+            gate = self._gate_of_call(event.event.call_id)
+            return encode_call(event, seq, self.dictionary, self.sets, gate)
+        gate = self._gate_of(event, seq)
+        is_placed = event.call_id in placed
+        return encode(event, seq, self.dictionary, self.sets, gate, is_placed=is_placed)
 
     def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
         """Store *event*, a system event that is the end of the attempt of *gate*."""
         seq = self.head.seq + 1
         encoded = encode(event, seq, self.dictionary, self.sets, gate)
         self._insert([encoded])
+        self._index([encoded])
+        self._inserting.wait()
         return encoded
 
     def settle(self) -> None:
@@ -181,8 +201,13 @@ class Appender:
         """Return the leaf hashes of events, given as their resolved values."""
         return link(self._store_id, b"", resolved).leaves
 
+    def close(self) -> None:
+        """End the thread that inserts, if there is one."""
+        self._inserting.close()
+
     def gate_of(self, call_id: str) -> OpenGate | None:
         """Return the gate event of a call that has not ended, as it is stored."""
+        self._inserting.wait()
         found = {
             kind: (seq, bool(ended))
             for kind, seq, ended in self._connection.execute(
@@ -219,6 +244,9 @@ class Appender:
             if self._is_new(call_id) or not self._has_call(call_id):
                 self._remember(call_id, OpenGate(seq, shareable_details(event)))
             return None
+        return self._gate_of_call(call_id)
+
+    def _gate_of_call(self, call_id: str) -> OpenGate | None:
         gate = self._open.pop(call_id, None)
         if gate is not None or self._is_new(call_id):
             return gate
@@ -234,6 +262,7 @@ class Appender:
         return True
 
     def _has_call(self, call_id: str) -> bool:
+        self._inserting.wait()
         found = self._connection.execute(_WITH_ID, (encode_id(call_id),)).fetchall()
         return any(kind == CALL for kind, _, _ in found)
 
@@ -243,54 +272,79 @@ class Appender:
         self._open[call_id] = gate
 
     def _insert(self, encoded: Sequence[Encoded]) -> None:
-        links = link(self._store_id, self.head.chain, (one.resolved for one in encoded))
-        self._insert_rows(
-            [
-                (*one.columns, chain)
-                for one, chain in zip(encoded, links.chains, strict=True)
-            ]
-        )
+        links = link(self._store_id, self.head.chain, [one.resolved for one in encoded])
         texts = [
-            (one.columns[0], *text)
+            (one.columns[SEQ], *text)
             for one in encoded
             if one.texts
             for text in one.texts
         ]
-        if texts:
-            self._require(self._connection.executemany(_INSERT_TEXT, texts), len(texts))
         if len(self.leaves) > _MOST_LEAVES:
             self.leaves.clear()
             self.leaves_after = self.head.seq
         self.leaves += links.leaves
-        before = self.head.seq
-        self.head = Head(before + len(encoded), links.chains[-1])
-        self._index(before, [one.columns for one in encoded])
+        self.head = Head(self.head.seq + len(encoded), links.chains[-1])
+        events = _as_json(encoded, links.chains) if len(encoded) >= _MANY else None
+        if events is not None:
+            count = len(encoded)
+            self._inserting.start(lambda: self._insert_many(events, count, texts))
+            return
+        self._inserting.wait()
+        rows = [
+            (*one.columns, chain)
+            for one, chain in zip(encoded, links.chains, strict=True)
+        ]
+        self._require(_EVENTS.insert(self._connection, rows), len(rows))
+        self._require(_TEXTS.insert(self._connection, texts), len(texts))
 
-    def _index(self, before: int, columns: list[tuple[Any, ...]]) -> None:
-        """Index the blocks that *columns*, of the events after *before*, make full."""
-        self._unindexed += columns
+    def _insert_many(
+        self, events: str, count: int, texts: list[tuple[Any, ...]]
+    ) -> None:
+        self._require(_EVENTS.insert_text(self._connection, events), count)
+        if texts:
+            self._require(_TEXTS.insert(self._connection, texts), len(texts))
+
+    def _index(self, encoded: Sequence[Encoded]) -> None:
+        """Index the blocks that *encoded*, the last events, make full."""
+        before = self.head.seq - len(encoded)
+        self._unindexed += [one.columns for one in encoded]
         for end in range(full_up_to(before) + BLOCK, self.head.seq + 1, BLOCK):
             block = end // BLOCK - 1
             excess = self.head.seq - end
             rows = self._unindexed[-BLOCK - excess : len(self._unindexed) - excess]
             if len(rows) < BLOCK or rows[0][SEQ] != end - BLOCK + 1:
                 # Others wrote into the block, too.
+                self._inserting.wait()
                 rows = read_block(self._connection, block)
-            index_block(self._connection, block, rows)
+            index = index_of(block, rows)
+            self._inserting.start(partial(insert_index, self._connection, index))
         del self._unindexed[:-BLOCK]
 
-    def _insert_rows(self, rows: list[tuple[Any, ...]]) -> None:
-        done = 0
-        while len(rows) - done >= _MANY:
-            values = tuple(concat.from_iterable(rows[done : done + _MANY]))
-            self._require(self._connection.execute(_INSERT_MANY, values), _MANY)
-            done += _MANY
-        rest = rows[done:] if done else rows
-        if rest:
-            self._require(self._connection.executemany(_INSERT, rest), len(rest))
-
     @staticmethod
-    def _require(cursor: sqlite.Cursor, count: int) -> None:
+    def _require(stored: int, count: int) -> None:
         # A trigger that swallows a row raises nothing.
-        if cursor.rowcount != count:
+        if stored != count:
             raise SwallowedError
+
+
+def _as_json(encoded: Sequence[Encoded], chains: Sequence[bytes]) -> str | None:
+    """Return the rows as one JSON text; None if that cannot hold them."""
+    if not CAN_INSERT_TEXT:
+        return None
+    rows = []
+    for one, chain in zip(encoded, chains, strict=True):
+        columns = one.columns
+        call_id, args_digest = columns[CALL_ID], columns[ARGS_DIGEST]
+        if type(call_id) is str:  # it may hold NUL
+            return None
+        rows.append(
+            (
+                *columns[:CALL_ID],
+                call_id and call_id.hex(),
+                *columns[CALL_ID + 1 : ARGS_DIGEST],
+                args_digest and args_digest.hex(),
+                *columns[ARGS_DIGEST + 1 :],
+                chain.hex(),
+            )
+        )
+    return ROWS_TO_JSON(rows).decode()

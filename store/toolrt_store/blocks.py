@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+import msgspec
+
 from toolrt_store import sqlite
+from toolrt_store.bulk import Bulk
 from toolrt_store.rows import (
     AT_US,
     CALL,
@@ -49,16 +52,17 @@ IS_USE: Final = (
 )
 _SELECT: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
 _INSERT_BLOCK: Final = "INSERT INTO blocks (block, first_us, last_us) VALUES (?, ?, ?)"
-_INSERT_NAMES: Final = (
-    "INSERT INTO block_names (role, name, block, events) VALUES (?, ?, ?, ?)"
-)
-_ADD_USES: Final = """
-INSERT INTO uses (caller, grant_set, calls, first_us, last_us) VALUES (?, ?, ?, ?, ?)
+_NAMED: Final = Bulk("block_names", ("role", "name", "block", "events"))
+_USED: Final = Bulk(
+    "uses",
+    ("caller", "grant_set", "calls", "first_us", "last_us"),
+    conflict="""
 ON CONFLICT (caller, grant_set) DO UPDATE SET
   calls = calls + excluded.calls,
   first_us = min(first_us, excluded.first_us),
   last_us = max(last_us, excluded.last_us)
-"""
+""",
+)
 
 
 def full_up_to(head: int) -> int:
@@ -73,14 +77,28 @@ def read_block(connection: sqlite.Connection, block: int) -> list[tuple[Any, ...
     return found
 
 
-def index_block(
-    connection: sqlite.Connection, block: int, rows: Sequence[Sequence[Any]]
-) -> None:
-    """Index *block*, whose events are *rows*, each with COLUMNS as its first columns."""
+class Index(msgspec.Struct, frozen=True):
+    """What the index says of one block: the rows of ``blocks`` and the other tables."""
+
+    block: int
+    first_us: int
+    last_us: int
+    names: list[tuple[int, int, int, int]]
+    uses: list[tuple[int, int, int, int, int]]
+
+
+def index_of(block: int, rows: Sequence[Sequence[Any]]) -> Index:
+    """Return the index of *block*, whose *rows* begin with COLUMNS."""
     times = list(map(_OF_TIME, rows))
-    connection.execute(_INSERT_BLOCK, (block, min(times), max(times)))
-    connection.executemany(_INSERT_NAMES, names_of(block, rows))
-    connection.executemany(_ADD_USES, uses_of(rows))
+    return Index(block, min(times), max(times), names_of(block, rows), uses_of(rows))
+
+
+def insert_index(connection: sqlite.Connection, index: Index) -> None:
+    """Store the index of a block."""
+    bounds = (index.block, index.first_us, index.last_us)
+    connection.execute(_INSERT_BLOCK, bounds)
+    _NAMED.insert(connection, index.names)
+    _USED.insert(connection, index.uses)
 
 
 def names_of(
@@ -123,4 +141,4 @@ def rebuild(connection: sqlite.Connection, pruned: int, head: int) -> None:
     for table in ("blocks", "block_names", "uses"):
         connection.execute(f"DELETE FROM {table}")
     for block in range(pruned // BLOCK, head // BLOCK):
-        index_block(connection, block, read_block(connection, block))
+        insert_index(connection, index_of(block, read_block(connection, block)))

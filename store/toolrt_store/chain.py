@@ -39,13 +39,11 @@ def link(
 ) -> Links:
     """Return the links of events, given as their resolved values, after *previous*."""
     prefix = b"toolrt/event/2\n" + store_id
-    leaf_prefix = _LEAF + prefix
-    chains: list[bytes] = []
-    leaves: list[bytes] = []
     # Half of an append and most of a verification: no function calls but the hashes.
-    for resolved in resolved_rows:
-        text = _ENCODE(resolved)
-        previous = sha256(previous + prefix + text).digest()
-        chains.append(previous)
-        leaves.append(sha256(leaf_prefix + text).digest())
-    return Links(chains, leaves)
+    bodies = [prefix + _ENCODE(resolved) for resolved in resolved_rows]
+    chains: list[bytes] = []
+    add = chains.append
+    for body in bodies:
+        previous = sha256(previous + body).digest()
+        add(previous)
+    return Links(chains, [sha256(_LEAF + body).digest() for body in bodies])

@@ -8,7 +8,7 @@ accord and see the last commit.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final, Literal
 
 from toolrt_store import errors, files, sqlite
@@ -111,6 +111,7 @@ def _create(path: str, now_us: int, group: str | None) -> None:
 
 
 def _checked(path: str, durability: Durability, now_us: int) -> sqlite.Connection:
+    has_log = files.has_log(path)
     connection = _connect(path, "rw")
     try:
         if check_schema(connection, path) < SCHEMA_VERSION:
@@ -118,9 +119,26 @@ def _checked(path: str, durability: Durability, now_us: int) -> sqlite.Connectio
         _set_wal(connection, path)
         connection.execute(f"PRAGMA synchronous = {durability}")
     except BaseException:
+        if has_log:
+            _close_untouched(connection, path)
         connection.close()
         raise
     return connection
+
+
+def _close_untouched(connection: sqlite.Connection, path: str) -> None:
+    """
+    Close *connection* and leave the files as they are.
+
+    The last to close plays the log into the database, whosever log it is; a reader
+    that closes after it does not.
+    """
+    try:
+        with closing(_connect(path, "ro")) as reader, suppress(sqlite.Error):
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection.close()
+    except sqlite.Error:
+        pass  # then there is nothing that could be played
 
 
 def _checked_reader(path: str) -> sqlite.Connection:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ V = TypeVar("V")
 _MOST_REMEMBERED: Final = 50_000
 #: Longer names and free texts are cut; their length and digest are kept.
 MAX_TEXT: Final = 2_000
+_CUT_MARK: Final = "… [cut: "
+_MOST_KEPT: Final = MAX_TEXT + 120
 
 
 class Context(NamedTuple):
@@ -41,6 +43,8 @@ class Context(NamedTuple):
     schema_version: int | None = None
 
 
+#: tool, tier and schema version of a call event; namespace, pack, effect and policy.
+CallShape: TypeAlias = tuple[str, str, int, str, str | None, str | None, str | None]
 _CONTEXT_COLUMNS: Final = ", ".join(Context._fields)
 _INSERT_CONTEXT: Final = (
     f"INSERT INTO contexts (content, {_CONTEXT_COLUMNS})"  # noqa: S608 - of constants
@@ -64,21 +68,29 @@ class Memo(dict[K, V]):
         return value
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Rows:
     """Finds and makes rows, and knows whether some of them are not committed yet."""
 
     def __init__(self, connection: sqlite.Connection) -> None:
         self._connection = connection
         self.pending = False
+        #: Called before the connection is used: another thread may be using it.
+        self.settled: Callable[[], None] = _nothing
 
     def find(self, sql: str, *values: object) -> int | None:
         """Return the number that *sql* selects, or None."""
+        self.settled()
         row = self._connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
     def insert(self, sql: str, *values: object) -> int:
         """Make a row and return its number."""
         self.pending = True
+        self.settled()
         cursor = self._connection.execute(sql, values)
         number = cursor.lastrowid
         # A trigger that swallows the row would raise nothing.
@@ -104,6 +116,9 @@ class Dictionary:
         self.contexts: Memo[Context, int] = Memo(self._context_number)
         self.context_values: Memo[int, Context] = Memo(self._context_value)
         self.context_digests: Memo[int, bytes] = Memo(self._context_digest)
+        self.call_contexts: Memo[CallShape, tuple[int, bytes]] = Memo(
+            self._call_context
+        )
         self.processes: Memo[str, int] = Memo(self.process_number)
         self.process_texts: Memo[int, str] = Memo(self._process_text)
 
@@ -117,6 +132,7 @@ class Dictionary:
             self.names.clear()
             self.texts.clear()
             self.contexts.clear()
+            self.call_contexts.clear()
             self.context_values.clear()
             self.context_digests.clear()
             self.processes.clear()
@@ -177,6 +193,14 @@ class Dictionary:
         self.context_digests[number] = digest
         return number
 
+    def _call_context(self, shape: CallShape) -> tuple[int, bytes]:
+        tool, tier, version, namespace, pack, effect, policy = shape
+        verb = tool.partition(":")[2] or tool
+        number = self.contexts[
+            Context(namespace, verb, tool, pack, effect, policy, None, tier, version)
+        ]
+        return number, self.context_digests[number]
+
     def _context_value(self, number: int) -> Context:
         sql = f"SELECT {_CONTEXT_COLUMNS} FROM contexts WHERE id = ?"  # noqa: S608 - of constants
         *names, version = self._connection.execute(sql, (number,)).fetchone()
@@ -197,11 +221,17 @@ class Dictionary:
 
 
 def cut(text: str) -> str:
-    """Return *text*; of one that is too long the beginning, its length and digest."""
-    if len(text) <= MAX_TEXT:
+    """
+    Return *text*; of one that is too long the beginning, its length and digest.
+
+    What was cut before is not cut again: it can be asked for as it is shown.
+    """
+    if len(text) <= MAX_TEXT or (
+        len(text) <= _MOST_KEPT and text.startswith(_CUT_MARK, MAX_TEXT)
+    ):
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{text[:MAX_TEXT]}… [cut: {len(text)} characters, sha256 {digest}]"
+    return f"{text[:MAX_TEXT]}{_CUT_MARK}{len(text)} characters, sha256 {digest}]"
 
 
 def _digest(value: object) -> bytes:

@@ -103,6 +103,8 @@ _BAD_VALUE: Final = (18, 19, 20)
 
 def from_sqlite(path: str, error: sqlite.Error, *, waited_s: float) -> StoreError:
     """Return the `StoreError` that *error* amounts to."""
+    if "decode to UTF-8" in str(error):  # of the driver, which gives it no code
+        return ForeignStoreError(path, "it holds text that is no text")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _BUSY:
         return StoreLockedError(path, waited_s)

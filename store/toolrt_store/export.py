@@ -123,16 +123,15 @@ class Export:
             texts = read_texts(self._connection, rows)
             digests = read_digests(self._connection, *bounds)
             told = self._told_texts(bounds)
-            for row in rows:
+            whole = [row[: _RESOLVED + 1] for row in rows]
+            for row, resolved in zip(
+                rows,
+                resolve(whole, digests, self._dictionary, self._sets),
+                strict=True,
+            ):
                 event = decode(row, texts.get(row[0], {}), self._dictionary, self._sets)
                 if chosen is not None and event.call_id not in chosen:
                     continue
-                resolved = resolve(
-                    row[:_RESOLVED],
-                    digests.get(row[0], ()),
-                    self._dictionary,
-                    self._sets,
-                )
                 yield _Read(row, resolved, event, told.get(row[0], []))
 
     def _told_texts(self, bounds: tuple[int, int]) -> dict[int, list[dict[str, Any]]]:

@@ -297,7 +297,9 @@ class _Check:
         columns = [*values[:16]]
         if columns[4] is not None:
             stored = encode_id(line.call_id or "")
-            if columns[4] != (encoded(stored) if isinstance(stored, bytes) else stored):
+            if columns[4] != (
+                encoded(stored) if isinstance(stored, bytes) else [stored]
+            ):
                 return None
             columns[4] = stored
         columns[13] = None if columns[13] is None else b64decode(columns[13])

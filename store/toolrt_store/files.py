@@ -53,6 +53,14 @@ def is_there(path: str) -> bool:
     return True
 
 
+def has_log(path: str) -> bool:
+    """Return whether the database at *path* has a log with something in it."""
+    try:
+        return os.lstat(f"{path}-wal").st_size > 0
+    except OSError:
+        return False
+
+
 def _problem_with(found: os.stat_result) -> str | None:
     if stat.S_ISLNK(found.st_mode):
         return "is a symbolic link"

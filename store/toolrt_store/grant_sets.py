@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from toolrt.audit.call_event import StringAllowList, UcanChain
-from toolrt.capability import AllowRule, ChainLink, Grant
+from toolrt.audit.call_event import CapProvenance, StringAllowList, UcanChain
+from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant
 from toolrt_store import sqlite
 from toolrt_store.dictionary import Dictionary, Memo
 
@@ -34,6 +34,11 @@ class StatedGrant(msgspec.Struct, frozen=True):
 
 Grants: TypeAlias = tuple[Grant | StatedGrant, ...]
 
+_MOST_KNOWN: Final = 4_096
+#: The number and the digest of a set, and its two wire forms in a CallEvent.
+Known: TypeAlias = tuple[
+    int | None, bytes | None, tuple[str, ...], tuple[CapProvenance, ...] | None
+]
 _RULE, _CHAIN, _ALLOW_LIST, _UCAN, _UNSTATED = range(5)
 
 #: What `GrantSets.source` takes, of ``grant_sources AS s``.
@@ -68,12 +73,36 @@ class GrantSets:
         self.numbers: Memo[Grants, int] = Memo(self._number)
         self.sets: Memo[int, Grants] = Memo(self._grants)
         self.digests: Memo[int, bytes] = Memo(self._digest)
+        self._known: dict[int, tuple[CapabilitySet, Known]] = {}
 
     def forget(self) -> None:
         """Forget what the transaction made: it was rolled back."""
         self.numbers.clear()
         self.sets.clear()
         self.digests.clear()
+        self._known.clear()
+
+    def known(self, granted: CapabilitySet) -> Known:
+        """
+        Return what events that grant *granted* hold of it.
+
+        Remembered for the very object: callers are granted the same one again and again,
+        and to hash all its parts takes longer than the rest of an event.
+        """
+        found = self._known.get(id(granted))
+        if found is not None and found[0] is granted:
+            return found[1]
+        number = self.numbers[granted.grants] if granted.grants else None
+        known = (
+            number,
+            None if number is None else self.digests[number],
+            granted.granted,
+            granted.provenance or None,
+        )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[id(granted)] = (granted, known)
+        return known
 
     def source(self, kind: int, *columns: int | None) -> Source:
         """Return the source that SOURCE_COLUMNS describe."""
@@ -94,6 +123,27 @@ class GrantSets:
         if kind == _UCAN:
             return UcanChain(text(issuer) or "", depth or 0)
         return StringAllowList() if kind == _ALLOW_LIST else None
+
+    def is_set_sound(self, number: int) -> bool:
+        """Return whether a set is found by what it holds."""
+        sql = "SELECT digest FROM grant_sets WHERE id = ?"
+        (digest,) = self._connection.execute(sql, (number,)).fetchone()
+        sql = "SELECT position FROM grants WHERE grant_set = ? ORDER BY position"
+        found = [row[0] for row in self._connection.execute(sql, (number,))]
+        return bool(
+            digest == self.digests[number]
+            and found == list(range(len(self.sets[number])))
+        )
+
+    def is_source_sound(self, number: int) -> bool:
+        """Return whether a source is found by what it is, and says nothing else."""
+        sql = f"SELECT s.content, {SOURCE_COLUMNS} FROM grant_sources AS s WHERE id = ?"
+        content, *columns = self._connection.execute(sql, (number,)).fetchone()
+        source = self.source(*columns)
+        return bool(
+            content == _source_digest(source)
+            and tuple(columns) == self._columns(source)
+        )
 
     def _number(self, grants: Grants) -> int:
         digest = _digest([(one.capability, one.source) for one in grants])
@@ -127,7 +177,7 @@ class GrantSets:
         )
 
     def _source_number(self, source: Source) -> int:
-        content = _digest(source)[:16]
+        content = _source_digest(source)
         sql = "SELECT id FROM grant_sources WHERE content = ?"
         found = self._rows.find(sql, content)
         if found is not None:
@@ -161,6 +211,10 @@ def _grant(capability: str, source: Source) -> Grant | StatedGrant:
 def granted(grants: Iterable[Grant | StatedGrant]) -> tuple[str, ...]:
     """Return the capabilities of *grants*, each once, in their order."""
     return tuple(dict.fromkeys(one.capability for one in grants))
+
+
+def _source_digest(source: Source) -> bytes:
+    return _digest(source)[:16]
 
 
 def _digest(value: object) -> bytes:

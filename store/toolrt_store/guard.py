@@ -7,47 +7,104 @@ the record of its end might find no room.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
 
 import msgspec
 
 from toolrt.event import Event
-from toolrt_store import errors
+from toolrt_store import database, errors, sqlite
 from toolrt_store.files import require_space
 from toolrt_store.generation import Generation
+from toolrt_store.rows import Call
 from toolrt_store.spool import Spool
 
 DEFAULT_RESERVE: Final = 32 * 1024 * 1024
 _FEWEST_SLOTS: Final = 4
+_HEAD: Final = "SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1"
 
 
 class Guard:
     """The surroundings of one open store. Used under its mutex, but for `save`."""
 
-    def __init__(self, path: str, spool: Spool, reserve: int) -> None:
+    def __init__(
+        self, path: str, connection: sqlite.Connection, spool: Spool, reserve: int
+    ) -> None:
         self._path = path
+        self._connection = connection
         self._spool = spool
         self._reserve = reserve
         self._generation = Generation.of(path)
         #: Whether the spool holds something, as far as is known here.
         self.has_spooled = not spool.is_empty()
+        self.note()
 
-    def check(self, events: Sequence[Event]) -> None:
+    def note(self) -> None:
+        """Remember how the files are: what we wrote ourselves is in them."""
+        self._version = self._data_version()
+        self._seen, self._log_size = self._look()
+
+    def check(self, events: Sequence[Event | Call]) -> None:
         """
         Check that *events* may be written.
 
         Raises:
+            ForeignStoreError: Somebody wrote over the store's files.
             StoreUnavailableError: Other files stand in place of the store's; or gate
                 events are among them, and the disk or the spool is nearly full.
         """
         self._generation.check()
+        self._require_untouched()
         if any(event.kind == "gate" for event in events):
             require_space(self._path, self._reserve)
             if self.has_spooled and self._spool.free_slots() < _FEWEST_SLOTS:
                 raise errors.StoreUnavailableError(
                     self._path, "its emergency spool is full: make room, open it again"
                 )
+
+    def _require_untouched(self) -> None:
+        """
+        Look for bytes that came into the files by another way than SQLite's.
+
+        The connection would not notice: it reads what it has read before.
+        """
+        seen, log_size = self._look()
+        if seen == self._seen and log_size >= self._log_size:
+            return
+        if self._data_version() == self._version:
+            # Nobody committed since. It may have been a checkpoint, by other tools.
+            self._require_same_anew()
+        self.note()
+
+    def _require_same_anew(self) -> None:
+        ask = self._connection.execute
+        try:
+            with closing(database.open_reader(self._path)) as anew:
+                is_same = anew.execute(_HEAD).fetchone() == ask(_HEAD).fetchone()
+                found = anew.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except (errors.StoreError, sqlite.Error):
+            is_same, found = False, ""
+        if not is_same or found != "ok":
+            raise errors.ForeignStoreError(
+                self._path, "it was overwritten while it was open"
+            )
+
+    def _data_version(self) -> int:
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def _look(self) -> tuple[tuple[int, int], int]:
+        """Return size and time of the database, and the size of its log."""
+        try:
+            found = os.lstat(self._path)
+            log = os.lstat(f"{self._path}-wal").st_size
+        except FileNotFoundError:
+            return (0, 0), 0  # No log yet; a database that is gone was found before.
+        except OSError as error:
+            raise errors.from_os(self._path, error) from error
+        return (found.st_size, found.st_mtime_ns), log
 
     def save(self, events: Sequence[Event], error: errors.StoreError) -> None:
         """

@@ -43,11 +43,16 @@ WHERE e.seq > ? AND e.kind = {GATE} AND e.outcome = {SUCCESS} AND e.flags & {DET
 """
 
 
+def unswept(connection: sqlite.Connection) -> list[tuple[int, int]]:
+    """Return the processes that were not swept yet: number, and where they began."""
+    return connection.execute(_TO_SWEEP).fetchall()
+
+
 def dead_processes(
     connection: sqlite.Connection, live: Collection[int]
 ) -> list[tuple[int, int]]:
     """Return the processes that are to be swept: number, and where they began."""
-    return [row for row in connection.execute(_TO_SWEEP) if row[0] not in live]
+    return [one for one in unswept(connection) if one[0] not in live]
 
 
 def open_gates(

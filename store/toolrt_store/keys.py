@@ -162,6 +162,24 @@ def settle_rotation(path: str, public: bytes) -> bytes:
     return successor
 
 
+def is_held(path: str, public: bytes) -> bool | None:
+    """Return whether the private key of *public* is in *path*, or is its successor.
+
+    None where no key can be read, as by an auditor.
+    """
+    try:
+        if public_key(read_key(path)) == public:
+            return True
+    except SealKeyError:
+        return None
+    try:
+        return public_key(read_key(_successor_path(path))) == public
+    except SealKeyMissingError:
+        return False
+    except SealKeyError:
+        return None
+
+
 def _remove(path: str) -> None:
     try:
         _discard(path)

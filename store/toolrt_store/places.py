@@ -17,7 +17,7 @@ from toolrt.limits import CallLimits, Window
 from toolrt_store import sqlite
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.liveness import Liveness
-from toolrt_store.rows import Encoded
+from toolrt_store.rows import GATE_COLUMN, Encoded
 
 _TAKEN: Final = "SELECT seq, process FROM places WHERE tool = ?"
 _TAKE: Final = "INSERT INTO places (seq, tool, process) VALUES (?, ?, ?)"
@@ -41,6 +41,8 @@ class Places:
         self._dictionary = dictionary
         self._liveness = liveness
         self._held: set[int] = set()
+        self._taken: set[int] = set()
+        self._left: set[int] = set()
 
     def admit(self, limits: CallLimits, event: Event, seq: int, process: int) -> None:
         """
@@ -59,14 +61,24 @@ class Places:
             self._connection.execute(_ADMIT, (_key(window), at_us, seq))
         if limits.max_concurrent:
             self._connection.execute(_TAKE, (seq, tool, process))
-            self._held.add(seq)
+            self._taken.add(seq)
 
     def leave(self, encoded: Sequence[Encoded]) -> None:
         """Give the places back of the attempts that *encoded* ends."""
         if self._held:
-            ended = {one.columns[3] for one in encoded} & self._held
+            ended = {one.columns[GATE_COLUMN] for one in encoded} & self._held
             self._connection.executemany(_LEAVE, [(seq,) for seq in ended])
-            self._held -= ended
+            self._left |= ended
+
+    def settle(self) -> None:
+        """Keep what is remembered: the transaction has committed."""
+        self._held = (self._held | self._taken) - self._left
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what the transaction took and gave back: it was rolled back."""
+        self._taken.clear()
+        self._left.clear()
 
     def _require_place(self, limits: CallLimits, tool: int) -> None:
         taken = self._connection.execute(_TAKEN, (tool,)).fetchall()

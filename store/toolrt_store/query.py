@@ -17,6 +17,7 @@ import msgspec
 from toolrt.event import MAX_COUNT, EventFilter, PageRequest
 from toolrt_store import blocks
 from toolrt_store.call_id import encode_id
+from toolrt_store.dictionary import cut
 from toolrt_store.rows import CALL, GATE, KIND_NUMBERS, SYSTEM
 
 
@@ -88,7 +89,7 @@ def named(filter: EventFilter) -> tuple[Named, ...]:
     """Return the names that *filter* asks for, role by role."""
     found = []
     context = [
-        Condition(f"{column} IN ({_NAMES} {_marks(texts)})", texts)
+        Condition(f"{column} IN ({_NAMES} {_marks(texts)})", _kept(texts))
         for column, texts in (
             ("verb", filter.verbs),
             ("tool", filter.tools),
@@ -104,13 +105,18 @@ def named(filter: EventFilter) -> tuple[Named, ...]:
         (blocks.OUTCOME, filter.outcomes),
     ):
         if texts:
-            names = Condition(f"{_NAMES} {_marks(texts)}", texts)
+            names = Condition(f"{_NAMES} {_marks(texts)}", _kept(texts))
             found.append(Named(role, names))
     if filter.capabilities:
         texts = filter.capabilities
-        names = Condition(f"{_NAMES} {_marks(texts)}", texts)
+        names = Condition(f"{_NAMES} {_marks(texts)}", _kept(texts))
         found.append(Named(blocks.GRANT_SET, sets_with(names)))
     return tuple(found)
+
+
+def _kept(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return what the store keeps of *texts*, which are names."""
+    return tuple(map(cut, texts))
 
 
 def contexts(condition: Condition) -> Condition:
@@ -158,48 +164,39 @@ def call_ids(texts: Iterable[str]) -> Condition:
 
 
 def _ids(ids: Iterable[str]) -> Condition:
-    """Return the condition that an event has one of *ids*, however many they are."""
-    own: list[object] = []
-    calls: list[object] = []
-    sequences: list[object] = []
+    """
+    Return the condition that an event has one of *ids*, however many they are.
+
+    One list of sequences: SQLite would rather read all events than ask several.
+    """
+    named: dict[int, list[object]] = {GATE: [], CALL: [], SYSTEM: []}
     for one in ids:
         parsed = _parse_id(one)
-        if parsed is None:
-            continue
-        if parsed[1] == SYSTEM:
-            sequences.append(parsed[0])
-        else:
-            own += parsed
-            if parsed[1] == CALL:
-                calls.append(parsed[0])
-    found = []
-    if own:
-        pairs = ", ".join(["(?, ?)"] * (len(own) // 2))
-        found.append(Condition(f"(e.call_id, e.kind) IN (VALUES {pairs})", tuple(own)))
-    if calls:
-        found.append(_ended_calls(calls))
-    if sequences:
-        marks = _marks(sequences)
-        found.append(
-            Condition(f"(e.seq IN {marks} AND e.kind = {SYSTEM})", tuple(sequences))
-        )
-    return any_of(found)
+        if parsed is not None:
+            named[parsed[1]].append(parsed[0])
+    gates, calls, sequences = named.values()
+    selects = [
+        (f"call_id IN {_marks(found)} AND kind = {kind}", found)
+        for kind, found in ((GATE, gates), (CALL, calls))
+    ]
+    # The call event of a gated call has its call id there.
+    own = f"SELECT seq FROM events WHERE call_id IN {_marks(calls)} AND kind = {GATE}"
+    selects.append((f"gate IN ({own}) AND kind = {CALL}", calls))
+    selects.append((f"seq IN {_marks(sequences)} AND kind = {SYSTEM}", sequences))
+    asked = [(sql, values) for sql, values in selects if values]
+    if not asked:
+        return Condition("FALSE")
+    union = " UNION ALL ".join(
+        f"SELECT seq FROM events WHERE {sql}" for sql, _ in asked
+    )
+    return Condition(
+        f"e.seq IN ({union})", tuple(value for _, values in asked for value in values)
+    )
 
 
 def id_condition(event_id: str) -> Condition:
     """Return the condition that an event has that id; false for what is no id."""
     return _ids((event_id,))
-
-
-def _ended_calls(stored: Iterable[object]) -> Condition:
-    """Return the condition that an event is the call event of a gated call."""
-    ids = tuple(stored)
-    gates = f"SELECT seq FROM events WHERE call_id IN {_marks(ids)} AND kind = {GATE}"
-    return Condition(
-        f"(e.kind = {CALL} AND e.seq IN"
-        f" (SELECT seq FROM events WHERE gate IN ({gates})))",
-        ids,
-    )
 
 
 def _parse_id(event_id: str) -> tuple[object, int] | None:

@@ -14,11 +14,18 @@ from typing import Final
 
 import msgspec
 
+from toolrt.event import MAX_COUNT
 from toolrt_store import sqlite
 from toolrt_store.blocks import BLOCK, full_up_to
 from toolrt_store.query import Named, Span
 
-_ENDS: Final = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
+# What was pruned may still be there for a while, and nobody vouches for it.
+_ENDS: Final = """
+SELECT
+  (SELECT min(seq) FROM events
+   WHERE seq > (SELECT value FROM store WHERE key = 'pruned')),
+  (SELECT max(seq) FROM events)
+"""
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -33,7 +40,7 @@ def ranges(
 ) -> list[Range]:
     """Return where events can be that have all of *named* within *span*."""
     lowest, head = connection.execute(_ENDS).fetchone()
-    if head is None:
+    if lowest is None:
         return []
     first = max(lowest, span.after_seq + 1)
     last = min(head, span.before_seq - 1)
@@ -48,6 +55,12 @@ def ranges(
         for block in _blocks(connection, named, span)
     ]
     return list(_clipped(_merged(found), first, last))
+
+
+def everywhere(connection: sqlite.Connection) -> Range:
+    """Return the range of all events."""
+    lowest, _ = connection.execute(_ENDS).fetchone()
+    return Range(lowest or 1, MAX_COUNT)
 
 
 def counted(connection: sqlite.Connection, named: Named) -> tuple[int, Range | None]:

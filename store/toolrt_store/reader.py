@@ -16,10 +16,9 @@ from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.query import Condition
-from toolrt_store.ranges import Range, counted, ranges
+from toolrt_store.ranges import Range, counted, everywhere, ranges
 from toolrt_store.texts import read_texts
 
-EVERYWHERE: Final = Range(0, MAX_COUNT)
 _ALL_EVENTS: Final = EventFilter()
 
 
@@ -36,12 +35,14 @@ class Reader:
     def events(
         self,
         condition: Condition,
-        where: Sequence[Range] = (EVERYWHERE,),
+        where: Sequence[Range] | None = None,
         *,
         direction: str = "DESC",
         limit: int = MAX_COUNT,
     ) -> list[Event]:
-        """Return the events of the ranges *where* that match, in their order."""
+        """Return the events of the ranges *where*, or all, that match, in their order."""
+        if where is None:
+            where = (everywhere(self._connection),)
         sql = (
             f"SELECT {rows.SELECTED} {rows.FROM_EVENTS}"
             f" WHERE e.seq BETWEEN ? AND ? AND {condition.sql}"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from toolrt.event import Event
-from toolrt_store import interrupted, sqlite
+from toolrt_store import errors, interrupted, sqlite
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.guard import Guard
@@ -55,15 +55,32 @@ def replay(parts: Recovery) -> None:
     """
     Store what waits in the spool, each record once.
 
+    A record that no store can keep stays there, and keeps no other from being stored.
+
     Raises:
-        StoreError: It could not be stored; it stays in the spool.
+        StoreError: They could not be stored; they stay in the spool.
     """
     with parts.writer.locked(parts.lock_timeout_s):
         found = parts.guard.spooled()
-        missing = [event for _, event in found if not _is_stored(parts, event)]
-        if missing:
-            parts.writer.transact(lambda: _append(parts, missing))
-        parts.guard.clear([slot for slot, _ in found])
+        # By id: who is killed between two tries leaves a record twice.
+        missing = {
+            event.id: event for _, event in found if not _is_stored(parts, event)
+        }
+        refused = _store(parts, list(missing.values()))
+        parts.guard.clear([slot for slot, event in found if event.id not in refused])
+
+
+def _store(parts: Recovery, events: list[Event]) -> set[str]:
+    """Store *events*, and return the ids of those that cannot be."""
+    if not events:
+        return set()
+    try:
+        parts.writer.transact(lambda: _append(parts, events))
+    except (errors.IdentityConflictError, errors.UnstorableEventError):
+        if len(events) == 1:
+            return {events[0].id}
+        return {id_ for one in events for id_ in _store(parts, [one])}
+    return set()
 
 
 def _append(parts: Recovery, events: list[Event]) -> None:
@@ -72,6 +89,8 @@ def _append(parts: Recovery, events: list[Event]) -> None:
 
 
 def _is_stored(parts: Recovery, event: Event) -> bool:
+    if event.call_id is None:
+        return False  # its id would be that of any other such event
     condition = id_condition(event.id)
     sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"  # noqa: S608 - of constants
     row: Any = parts.connection.execute(sql, condition.values).fetchone()
@@ -95,7 +114,9 @@ def _sweep(parts: Recovery) -> None:
             writer.appender,
             parts.dictionary,
             parts.sets,
-            dead=interrupted.dead_processes(connection, live),
+            # Others may have swept meanwhile. Not asked anew who is dead: this process
+            # has come in with this transaction, and `live` does not know it.
+            dead=[one for one in dead if one in set(interrupted.unswept(connection))],
             now_us=time.time_ns() // 1000,
         ),
     )

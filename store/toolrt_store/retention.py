@@ -13,8 +13,9 @@ from typing import Final
 
 import msgspec
 
-from toolrt_store import blocks, sqlite
+from toolrt_store import blocks, errors, sqlite
 from toolrt_store.blocks import BLOCK
+from toolrt_store.statements import stated
 from toolrt_store.writer import Writer
 
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
@@ -33,7 +34,8 @@ _ACROSS: Final = "SELECT min(gate) FROM events WHERE seq > ?1 AND gate <= ?1"
 #: Attempts before the cut that have not ended.
 _OPEN: Final = """
 SELECT min(e.seq) FROM events AS e
-WHERE e.seq <= ? AND e.kind = 0 AND e.outcome = 1 AND e.flags & 8 AND NOT EXISTS (
+WHERE e.seq <= ? AND e.kind = 0 AND e.outcome = 1 AND e.process IS NOT NULL
+AND NOT EXISTS (
   SELECT 1 FROM events AS c WHERE c.gate = e.seq)
 """
 
@@ -90,13 +92,23 @@ def set_cut(connection: sqlite.Connection, cut: int) -> None:
 def finish_pruning(
     connection: sqlite.Connection, writer: Writer, lock_timeout_s: float
 ) -> int:
-    """Remove the rows that a committed cut has let go; return how many went."""
+    """
+    Remove the rows that a committed cut has let go; return how many went.
+
+    Raises:
+        ForeignStoreError: No event says that they were to go.
+        StoreError: They could not be removed.
+    """
     cut = connection.execute(_PRUNED).fetchone()[0]
     gone = 0
     while cut:
         lowest = connection.execute(_LOWEST).fetchone()[0]
         if lowest is None or lowest > cut:
             break
+        if not gone and cut not in stated(connection, "pruned", "up_to", after=cut):
+            raise errors.ForeignStoreError(
+                writer.path, f"no event says that {cut} events were pruned"
+            )
         upto = min(cut, lowest + _ROWS_AT_ONCE - 1)
 
         def change(upto: int = upto) -> None:

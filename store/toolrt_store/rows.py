@@ -14,12 +14,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from toolrt.audit.call_event import (
+    CallEvent,
+    ExecutionFailed,
+    InvalidArgs,
+    Success,
+    ToolNotFound,
+)
 from toolrt.capability import CapabilitySet, Grant
+from toolrt.clock import plain_us
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import decode_id, encode_id
 from toolrt_store.dictionary import Context, Dictionary, cut
@@ -43,7 +51,7 @@ DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
 #: The fields of ``texts``.
 MESSAGE, REASON, LABELS = range(3)
 MAX_EXTRA_BYTES: Final = 64 * 1024
-_SALT_BYTES: Final = 16
+SALT_BYTES: Final = 16
 #: What stands for a text that was redacted.
 REDACTED: Final = "<redacted>"
 
@@ -60,8 +68,8 @@ SELECTED: Final = (
 FROM_EVENTS: Final = "FROM events AS e LEFT JOIN events AS g ON g.seq = e.gate"
 
 #: The places of some of COLUMNS.
-SEQ, KIND, AT_US, GATE_COLUMN = range(4)
-OUTCOME_COLUMN, FLAGS = 8, 10
+SEQ, KIND, AT_US, GATE_COLUMN, CALL_ID = range(5)
+OUTCOME_COLUMN, FLAGS, ARGS_DIGEST = 8, 10, 13
 
 #: (field, salt, text) of each free text of an event.
 Texts: TypeAlias = tuple[tuple[int, bytes, str], ...]
@@ -86,6 +94,161 @@ class OpenGate(msgspec.Struct, frozen=True, gc=False):
 
     seq: int
     details: CallDetails | None
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A CallEvent on its way into the store, with its details."""
+
+    event: CallEvent
+    details: CallDetails
+
+    @property
+    def kind(self) -> EventKind:
+        """``call``, like that of the Event that is stored."""
+        return "call"
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call."""
+        return self.event.call_id
+
+    @property
+    def id(self) -> str:
+        """The id of the Event that is stored."""
+        return f"{self.event.call_id}/call"
+
+    def as_event(self) -> Event:
+        """Return the Event that is stored."""
+        details = self.details
+        return Event.from_call(
+            self.event,
+            namespace=details.namespace,
+            actor=details.actor,
+            details=details,
+        )
+
+
+#: Outcomes that leave nothing for ``extra``, with their columns.
+_PLAIN_OUTCOMES: Final[Mapping[type, int]] = {
+    Success: SUCCESS,
+    ExecutionFailed: EXECUTION_FAILED,
+    InvalidArgs: 7,
+    ToolNotFound: 10,
+}
+
+
+def encode_call(
+    call: Call,
+    seq: int,
+    dictionary: Dictionary,
+    sets: GrantSets,
+    gate: OpenGate | None = None,
+) -> Encoded:
+    """
+    Return what `encode` makes of the Event of *call*, in a third of the time.
+
+    An ordinary event needs no payload made and compared: its parts are the columns. What
+    is not ordinary goes the long way. Written out, since calls would take half as long
+    again.
+    """
+    event, details = call.event, call.details
+    outcome = event.outcome
+    number = _PLAIN_OUTCOMES.get(type(outcome))
+    at_us = plain_us(event.ts)
+    grant_set, grants_digest, granted, provenance = sets.known(details.grants)
+    is_shared = gate is not None and gate.details == details
+    if (
+        number is None
+        or at_us is None
+        or event.cursor_page is not None
+        or event.caller_id != details.caller
+        or event.granted_capabilities != granted
+        or event.capability_provenance != provenance
+        or (details.parent_call_id is not None and not is_shared)
+    ):
+        return encode(call.as_event(), seq, dictionary, sets, gate)
+    context, context_digest = dictionary.call_contexts[
+        event.tool_id,
+        event.tier,
+        event.schema_version,
+        details.namespace,
+        details.pack,
+        details.effect,
+        details.policy,
+    ]
+    names, texts_of = dictionary.names, dictionary.texts
+    actor = names[details.actor]
+    caller = None if details.caller is None else names[details.caller]
+    flags = DETAILS
+    if event.dry_run:
+        flags |= DRY_RUN
+    if event.secrets_resolved:
+        flags |= _SECRETS
+    code = message = process = args_digest = None
+    if isinstance(outcome, ExecutionFailed):
+        code = names[outcome.code]
+        if outcome.retryable:
+            flags |= _RETRYABLE
+    elif isinstance(outcome, InvalidArgs):
+        message = outcome.message
+    texts: Texts = ()
+    if is_shared:
+        flags |= SHARED
+        if message is not None:
+            texts = _texts(message, _NO_DETAILS)
+    else:
+        args_digest = details.args_digest
+        if details.process is not None:
+            process = dictionary.processes[details.process]
+        if message is not None or details.reason is not None or details.labels:
+            texts = _texts(message, details)
+    if texts:
+        flags |= TEXTS
+    gate_seq = None if gate is None else gate.seq
+    call_id = encode_id(event.call_id) if gate is None else None
+    duration_ms = event.duration_ms
+    columns = (
+        seq,
+        CALL,
+        at_us,
+        gate_seq,
+        call_id,
+        context,
+        actor,
+        caller,
+        number,
+        duration_ms,
+        flags,
+        grant_set,
+        process,
+        args_digest,
+        code,
+        None,
+    )
+    resolved = (
+        seq,
+        CALL,
+        at_us,
+        gate_seq,
+        (call_id,) if type(call_id) is str else call_id,
+        context_digest,
+        texts_of[actor],
+        None if caller is None else texts_of[caller],
+        texts_of[number],
+        duration_ms,
+        flags,
+        grants_digest,
+        None if process is None else dictionary.process_texts[process],
+        args_digest,
+        None if code is None else texts_of[code],
+        None,
+        _digests(texts) if texts else (),
+    )
+    return Encoded(columns, resolved, texts)
+
+
+def _digests(texts: Texts) -> tuple[tuple[int, bytes], ...]:
+    return tuple((field, text_digest(salt, text)) for field, salt, text in texts)
 
 
 def encode(
@@ -120,7 +283,7 @@ def encode(
         and gate.details is not None
         and shareable_details(event) == gate.details
     )
-    texts = _texts(facts, _NO_DETAILS if is_shared else details)
+    texts = _texts(facts.message, _NO_DETAILS if is_shared else details)
     flags = (
         facts.dry_run * DRY_RUN
         | facts.secrets_resolved * _SECRETS
@@ -161,8 +324,9 @@ def encode(
         number(facts.code),
         _extra(event, facts, grants, is_shared=is_shared),
     )
-    digests = tuple((field, text_digest(salt, text)) for field, salt, text in texts)
-    return Encoded(columns, resolve(columns, digests, dictionary, sets), texts)
+    digests = {seq: _digests(texts)} if texts else {}
+    (resolved,) = resolve([(*columns, None)], digests, dictionary, sets)
+    return Encoded(columns, resolved, texts)
 
 
 def shareable_details(event: Event) -> CallDetails | None:
@@ -179,39 +343,70 @@ def shareable_details(event: Event) -> CallDetails | None:
 
 
 def resolve(
-    columns: Sequence[Any],
-    texts: Sequence[tuple[int, bytes]],
+    rows: Iterable[Sequence[Any]],
+    texts: Mapping[int, tuple[tuple[int, bytes], ...]],
     dictionary: Dictionary,
     sets: GrantSets,
-) -> tuple[Any, ...]:
+) -> list[tuple[Any, ...]]:
     """
     Return what the chain is over: COLUMNS but for ``chain``, numbers resolved.
 
     A name becomes its text, a context and a grant set the digest of what they hold, a
-    free text the digest of salt and text.
+    free text the digest of salt and text. A call id that is stored as text is in a list
+    of its own: it could read like the bytes of another.
+
+    Args:
+        rows: With all of COLUMNS.
+
+        texts: The fields and digests of free texts, by sequence.
     """
-    seq, kind, at_us, gate, call_id, context, actor, caller, outcome = columns[:9]
-    duration_ms, flags, grant_set, process, args_digest, code, extra = columns[9:16]
-    text = dictionary.texts
-    return (
-        seq,
-        kind,
-        at_us,
-        gate,
-        call_id,
-        dictionary.context_digests[context],
-        text[actor],
-        None if caller is None else text[caller],
-        text[outcome],
-        duration_ms,
-        flags,
-        None if grant_set is None else sets.digests[grant_set],
-        None if process is None else dictionary.process_texts[process],
-        args_digest,
-        None if code is None else text[code],
-        extra,
-        texts,
+    # A third of a verification: one loop, and every look-up bound before it.
+    text, context_digest = dictionary.texts, dictionary.context_digests
+    set_digest, process_text, texts_of = (
+        sets.digests,
+        dictionary.process_texts,
+        texts.get,
     )
+    return [
+        (
+            seq,
+            kind,
+            at_us,
+            gate,
+            (call_id,) if type(call_id) is str else call_id,
+            context_digest[context],
+            text[actor],
+            None if caller is None else text[caller],
+            text[outcome],
+            duration_ms,
+            flags,
+            None if grant_set is None else set_digest[grant_set],
+            None if process is None else process_text[process],
+            args_digest,
+            None if code is None else text[code],
+            extra,
+            texts_of(seq, ()),
+        )
+        for (
+            seq,
+            kind,
+            at_us,
+            gate,
+            call_id,
+            context,
+            actor,
+            caller,
+            outcome,
+            duration_ms,
+            flags,
+            grant_set,
+            process,
+            args_digest,
+            code,
+            extra,
+            _,
+        ) in rows
+    ]
 
 
 def text_digest(salt: bytes, text: str) -> bytes:
@@ -219,13 +414,13 @@ def text_digest(salt: bytes, text: str) -> bytes:
     return hashlib.sha256(salt + text.encode()).digest()
 
 
-def _texts(facts: Facts, details: CallDetails) -> Texts:
-    if facts.message is None and details.reason is None and not details.labels:
+def _texts(message: str | None, details: CallDetails) -> Texts:
+    if message is None and details.reason is None and not details.labels:
         return ()
     labels = _json(dict(details.labels)) if details.labels else None
-    found = ((MESSAGE, facts.message), (REASON, details.reason), (LABELS, labels))
+    found = ((MESSAGE, message), (REASON, details.reason), (LABELS, labels))
     return tuple(
-        (field, os.urandom(_SALT_BYTES), text if field == LABELS else cut(text))
+        (field, os.urandom(SALT_BYTES), text if field == LABELS else cut(text))
         for field, text in found
         if text is not None
     )

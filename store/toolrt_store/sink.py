@@ -1,52 +1,69 @@
-"""The sink that stores CallEvents, one commit each, on the thread of the call."""
+"""The sink that stores CallEvents: batches behind a bounded queue, a commit each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
 from toolrt.audit.call_event import CallEvent
-from toolrt.event import CallDetails, Event, EventStore
-from toolrt.namespace import DEFAULT_NAMESPACE, ActorRef
+from toolrt.audit.sinks import BackpressureStrategy, Block, PartialWriteError
+from toolrt.errors import IdentityConflictError, UnstorableEventError
+from toolrt.event import BatchWriteSummary, CallDetails
+
+if TYPE_CHECKING:
+    from toolrt.audit.queue_sink import QueueSink
+
+#: A record is not to be lost: a full queue holds its caller up.
+BLOCK: Final = Block()
+_Pair = tuple[CallEvent, CallDetails | None]
 
 
-class StoreSink:
-    """
-    Stores each CallEvent durably before it returns.
+class _Store(Protocol):
+    def append_calls(self, calls: Sequence[_Pair]) -> BatchWriteSummary:
+        """Store *calls*, all or none."""
 
-    Lives as long as its store, which it does not close.
-    """
 
-    def __init__(self, store: EventStore) -> None:
+class StoreWriter:
+    """Writes batches of CallEvents to a store; stands behind a `toolrt.QueueSink`."""
+
+    def __init__(self, store: _Store) -> None:
         self._store = store
 
-    def on_call(self, event: CallEvent) -> None:
+    def write(self, events: Sequence[CallEvent]) -> None:
+        """Store *events*. Raises like `write_records`."""
+        self.write_records([(event, None) for event in events])
+
+    def write_records(self, pairs: Sequence[_Pair]) -> None:
         """
-        Store *event*, in the default namespace, its actor the caller.
+        Store the events of *pairs* with their details, in one commit.
 
         Raises:
-            StoreError: It could not be stored.
+            PartialWriteError: Some are stored already, or cannot be; the others are.
+            StoreError: None could be stored.
         """
-        actor = (
-            ActorRef.anonymous()
-            if not event.caller_id
-            else ActorRef("caller", event.caller_id)
-        )
-        self._store.append_event(
-            Event.from_call(event, namespace=DEFAULT_NAMESPACE, actor=str(actor))
-        )
+        try:
+            self._store.append_calls(pairs)
+        except (IdentityConflictError, UnstorableEventError) as error:
+            if len(pairs) == 1:
+                raise
+            # One of them is at fault, and the others are not to be lost with it.
+            raise PartialWriteError(self._write_each(pairs), error) from error
 
-    def on_record(self, event: CallEvent, details: CallDetails) -> None:
-        """Store *event* with *details*. Raises like `on_call`."""
-        self._store.append_event(
-            Event.from_call(
-                event,
-                namespace=details.namespace,
-                actor=details.actor,
-                details=details,
-            )
-        )
+    def _write_each(self, pairs: Sequence[_Pair]) -> int:
+        written = 0
+        for pair in pairs:
+            try:
+                self._store.append_calls([pair])
+            except (IdentityConflictError, UnstorableEventError):
+                continue
+            written += 1
+        return written
 
-    def drops(self) -> int:
-        """Return 0: what cannot be stored raises."""
-        return 0
 
-    def close(self) -> None:
-        """Do nothing: everything accepted is stored."""
+def make_sink(
+    store: _Store, capacity: int, backpressure: BackpressureStrategy
+) -> QueueSink:
+    """Return the sink that stores CallEvents in *store*."""
+    from toolrt.audit.queue_sink import QueueSink
+
+    return QueueSink(StoreWriter(store), capacity, backpressure, name="store")

@@ -7,6 +7,7 @@ readers never do.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -16,16 +17,20 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from toolrt.audit.call_event import CallEvent
+from toolrt.audit.sinks import DEFAULT_AUDIT_QUEUE_CAPACITY, BackpressureStrategy
 from toolrt.clock import new_ulid
 from toolrt.event import (
     MAX_COUNT,
     BatchWriteSummary,
+    CallDetails,
     Event,
     EventFilter,
     Page,
     PageRequest,
 )
 from toolrt.limits import CallLimits
+from toolrt.namespace import DEFAULT_NAMESPACE, ActorRef
 from toolrt_store import (
     attempts,
     database,
@@ -36,6 +41,7 @@ from toolrt_store import (
 )
 from toolrt_store.attempts import Attempt, AttemptFilter, LiveProcesses, Order
 from toolrt_store.dictionary import Dictionary
+from toolrt_store.dictionary import cut as shortened
 from toolrt_store.follow import follow
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.guard import DEFAULT_RESERVE, Guard
@@ -53,13 +59,15 @@ from toolrt_store.retention import (
     pruned_up_to,
     set_cut,
 )
-from toolrt_store.sink import StoreSink
+from toolrt_store.rows import Call
+from toolrt_store.sink import BLOCK, make_sink
 from toolrt_store.spool import Spool
 from toolrt_store.system import system_event
 from toolrt_store.usage import Coverage, Usage
 from toolrt_store.writer import Writer
 
 if TYPE_CHECKING:
+    from toolrt.audit.queue_sink import QueueSink
     from toolrt_store.adhoc import Selection
     from toolrt_store.checkpoint import Checkpoint, SignedCheckpoint
     from toolrt_store.sealing import Sealer
@@ -67,6 +75,10 @@ if TYPE_CHECKING:
 
 DEFAULT_LOCK_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
+_POLICY: Final = "SELECT content FROM policies WHERE digest = ?"
+_KEEP_POLICY: Final = (
+    "INSERT INTO policies (digest, content) VALUES (?, ?) ON CONFLICT DO NOTHING"
+)
 _FOLLOW_BATCH: Final = 500
 _MOST_PREFIX_MATCHES: Final = 20
 _ALL_EVENTS: Final = EventFilter()
@@ -111,6 +123,7 @@ class SqliteEventStore:
         self._reader = Reader(connection, self._dictionary, self._sets)
         self._liveness = Liveness(path, group=group)
         self._writer: Writer | None = None
+        self._sinks: list[QueueSink] = []
         self._guard: Guard | None = None
         self._sealer_made: Sealer | None = None
         self._anchor: str | None = None
@@ -118,10 +131,15 @@ class SqliteEventStore:
         self._is_closed = False
         self._pid = os.getpid()
         facts = dict(connection.execute("SELECT key, value FROM store").fetchall())
-        if not {"id", "args_key"} <= facts.keys():
+        store_id, args_key = facts.get("id"), facts.get("args_key")
+        pruned = facts.get("pruned")
+        if not (
+            (isinstance(store_id, bytes) and isinstance(args_key, bytes))
+            and (isinstance(pruned, int) and pruned >= 0)
+        ):
             raise errors.ForeignStoreError(path, "its rows do not agree")
-        self.store_id: bytes = facts["id"]
-        self.args_key: bytes = facts["args_key"]
+        self.store_id = store_id
+        self.args_key = args_key
 
     @classmethod
     def open(
@@ -174,7 +192,7 @@ class SqliteEventStore:
                 try:
                     spool = Spool(full_path, group=group)
                     spool.prepare()
-                    guard = Guard(full_path, spool, reserve)
+                    guard = Guard(full_path, connection, spool, reserve)
                 except BaseException:
                     connection.close()
                     raise
@@ -222,6 +240,7 @@ class SqliteEventStore:
             process=self.process,
             started_us=self._started_us,
             before_commit=self._before_commit,
+            after_commit=guard.note,
             sealer=self._sealer,
         )
         with self._mutex:
@@ -255,6 +274,9 @@ class SqliteEventStore:
 
     def close(self) -> None:
         """Close the store; what was appended is stored already."""
+        if os.getpid() == self._pid:
+            for sink in self._sinks:
+                sink.close()
         with self._mutex:
             if self._is_closed:
                 return
@@ -336,9 +358,34 @@ class SqliteEventStore:
         """
         return follow(self._read_after, after_seq, poll_s=poll_s, stop=stop)
 
-    def sink(self) -> StoreSink:
-        """Return the sink that stores CallEvents here."""
-        return StoreSink(self)
+    def append_calls(
+        self, calls: Sequence[tuple[CallEvent, CallDetails | None]]
+    ) -> BatchWriteSummary:
+        """
+        Store CallEvents in one commit, all or none; faster than `append_events`.
+
+        Those without details get the default namespace, and their caller as the actor.
+        Raises like `append_event`.
+        """
+        if calls:
+            self._append([_call(event, details) for event, details in calls])
+        return BatchWriteSummary(attempted=len(calls), affected=len(calls))
+
+    def sink(
+        self,
+        *,
+        capacity: int = DEFAULT_AUDIT_QUEUE_CAPACITY,
+        backpressure: BackpressureStrategy = BLOCK,
+    ) -> QueueSink:
+        """
+        Return a sink that stores CallEvents here, in batches, behind a bounded queue.
+
+        What is read from this store includes what its sinks have accepted, and `close`
+        writes it out.
+        """
+        sink = make_sink(self, capacity, backpressure)
+        self._sinks.append(sink)
+        return sink
 
     def query_attempts(
         self,
@@ -437,12 +484,17 @@ class SqliteEventStore:
 
         Other threads can go on; what they append meanwhile is not looked at.
         """
+        from toolrt_store.keys import is_held, key_path
         from toolrt_store.verify import verify
 
         with self._mutex:
             self._require_open()
         connection = database.open_reader(self.path)
+        # Text that is no UTF-8 was not recorded so: it is found, and named.
+        connection.text_factory = _as_it_is
         try:
+            # One snapshot: what others append, prune or redact meanwhile is not in it.
+            connection.execute("BEGIN")
             dictionary = Dictionary(connection)
             return verify(
                 connection,
@@ -451,6 +503,7 @@ class SqliteEventStore:
                 store_id=self.store_id,
                 anchored=anchored,
                 first_key=first_key,
+                is_held=lambda public: is_held(key_path(self.path), public),
                 progress=progress,
             )
         except sqlite.Error as error:
@@ -512,6 +565,28 @@ class SqliteEventStore:
             found = self._connection.execute(sql).fetchall()
         return [SignedCheckpoint(*row) for row in found]
 
+    def keep_policy(self, content: str) -> str:
+        """
+        Keep what the policy in force says, and return its digest for `CallDetails`.
+
+        Kept once, with the next append: the SHA-256 of *content* in hex is its name.
+        """
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        if self.policy(digest) is None:
+
+            def keep() -> None:
+                self._connection.execute(_KEEP_POLICY, (digest, content))
+
+            with self._mutex:
+                self._require_writer().postponed.append(keep)
+        return digest
+
+    def policy(self, digest: str) -> str | None:
+        """Return the content of the policy that events name by *digest*, or None."""
+        with self._reading():
+            row = self._connection.execute(_POLICY, (digest,)).fetchone()
+        return None if row is None else row[0]
+
     def prune(self, before_us: int, *, reason: str | None = None) -> Pruned:
         """
         Remove the oldest events, as far as all of them are before *before_us*.
@@ -533,7 +608,10 @@ class SqliteEventStore:
             def change() -> None:
                 appender = writer.appender
                 event = system_event(
-                    "pruned", time.time_ns() // 1000, up_to=cut, reason=reason
+                    "pruned",
+                    time.time_ns() // 1000,
+                    up_to=cut,
+                    reason=None if reason is None else shortened(reason),
                 )
                 appender.append([event])
                 set_cut(self._connection, cut)
@@ -570,7 +648,11 @@ class SqliteEventStore:
             nonlocal count
             count = redact_texts(self._connection, seq)
             event = system_event(
-                "redacted", time.time_ns() // 1000, event=event_id, reason=reason
+                "redacted",
+                time.time_ns() // 1000,
+                event=shortened(event_id),
+                seq=seq,
+                reason=None if reason is None else shortened(reason),
             )
             self._require_writer().appender.append([event])
 
@@ -581,6 +663,8 @@ class SqliteEventStore:
                 writer.transact(change)
                 # The log still has the page as it was.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self._guard is not None:
+                    self._guard.note()
         return count
 
     def count_attempts_by(
@@ -617,7 +701,9 @@ class SqliteEventStore:
             raise errors.StoreUnavailableError(self.path, "opened read-only")
         return self._writer
 
-    def _append(self, events: Sequence[Event], limits: CallLimits | None = None) -> int:
+    def _append(
+        self, events: Sequence[Event | Call], limits: CallLimits | None = None
+    ) -> int:
         self._require_open()
         writer, guard = self._require_writer(), self._guard
         assert guard is not None
@@ -631,11 +717,12 @@ class SqliteEventStore:
         except (errors.IdentityConflictError, errors.UnstorableEventError):
             raise
         except errors.StoreError as error:
-            if all(map(is_end_of_attempt, events)):
-                guard.save(events, error)
+            ends = [one for one in events if isinstance(one, Event)]
+            if len(ends) == len(events) and all(map(is_end_of_attempt, ends)):
+                guard.save(ends, error)
             raise
 
-    def _before_commit(self, events: Sequence[Event]) -> None:
+    def _before_commit(self, events: Sequence[Event | Call]) -> None:
         """Look once more, under the lock, whether what is written to is the store."""
         self._require_open()
         assert self._guard is not None
@@ -660,13 +747,19 @@ class SqliteEventStore:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Hold the mutex and one snapshot of the database."""
+        self._flush_sinks()
         with self._mutex:
             self._require_open()
             with self._snapshot():
                 yield
 
+    def _flush_sinks(self) -> None:
+        for sink in self._sinks:
+            sink.flush()
+
     @contextmanager
     def _reading_attempts(self) -> Iterator[LiveProcesses]:
+        self._flush_sinks()
         with self._mutex:
             self._require_open()
             # Asked before the snapshot: who is dead by then can add nothing to it.
@@ -695,6 +788,21 @@ class SqliteEventStore:
             sql = "SELECT coalesce(max(id), 0) FROM processes"
             newest = self._connection.execute(sql).fetchone()[0]
         return LiveProcesses(self._liveness.live_slots(), newest)
+
+
+def _call(event: CallEvent, details: CallDetails | None) -> Event | Call:
+    if details is not None:
+        return Call(event, details)
+    actor = ActorRef("caller", event.caller_id) if event.caller_id else None
+    return Event.from_call(
+        event,
+        namespace=DEFAULT_NAMESPACE,
+        actor=str(actor or ActorRef.anonymous()),
+    )
+
+
+def _as_it_is(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def _translated(path: str, error: sqlite.Error) -> errors.StoreError:

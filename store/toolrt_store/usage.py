@@ -77,10 +77,14 @@ JOIN (SELECT DISTINCT grant_set, source FROM grants WHERE capability = ?2) AS g
 JOIN grant_sources AS s ON s.id = g.source
 GROUP BY s.id ORDER BY min(first_us), s.id
 """
-_COVERAGE: Final = """
+_LOWEST: Final = (
+    "SELECT min(seq) FROM events"
+    " WHERE seq > (SELECT value FROM store WHERE key = 'pruned')"
+)
+_COVERAGE: Final = f"""
 SELECT
-  coalesce((SELECT max(seq) - min(seq) + 1 FROM events), 0),
-  (SELECT at_us FROM events ORDER BY seq LIMIT 1),
+  coalesce((SELECT max(seq) FROM events) - ({_LOWEST}) + 1, 0),
+  (SELECT at_us FROM events WHERE seq = ({_LOWEST})),
   (SELECT at_us FROM events ORDER BY seq DESC LIMIT 1)
 """
 

@@ -9,13 +9,14 @@ are told apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from toolrt_store import sqlite
 from toolrt_store.anchor import compare
-from toolrt_store.chain import genesis, link
+from toolrt_store.chain import Links, genesis, link
 from toolrt_store.checkpoint import (
     Checkpoint,
     SignedCheckpoint,
@@ -26,13 +27,15 @@ from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.index_check import IndexCheck
 from toolrt_store.merkle import Frontier
-from toolrt_store.resolved import BATCH, TextDigests, read_digests, read_rows
+from toolrt_store.record_check import RecordCheck
+from toolrt_store.resolved import read_digests, read_rows
 from toolrt_store.rows import SEQ, resolve
 
 _CHECKPOINTS: Final = """
 SELECT size, note, signature, successor_signature, frontier FROM checkpoints
 ORDER BY size
 """
+_POLICIES: Final = "SELECT digest, content FROM policies"
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
 _ENDS: Final = "SELECT max(seq) FROM events"
 _MOST_MISMATCHES: Final = 100
@@ -92,6 +95,7 @@ def verify(
     store_id: bytes,
     anchored: Sequence[SignedCheckpoint] | None = None,
     first_key: bytes | None = None,
+    is_held: Callable[[bytes], bool | None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """
@@ -102,10 +106,14 @@ def verify(
 
         first_key: The public key known to sign the first checkpoint.
 
+        is_held: Tells whether the private key of a public one is beside the store; None
+            where nobody may know.
+
         progress: Told now and then how many events of how many are done.
     """
     walk = _Walk(connection, dictionary, sets, store_id)
     walk.check_checkpoints(first_key)
+    walk.check_key(is_held)
     walk.check_events(progress)
     return walk.result(anchored)
 
@@ -134,7 +142,11 @@ class _Walk:
         ]
         self._is_whole = True
         self._signed_up_to = 0
-        self._index = IndexCheck(connection, self._pruned)
+        if self._pruned > self._head:
+            what = f"{self._pruned} events are said to be pruned, of {self._head}"
+            self._add(self._head + 1, what)
+            self._pruned = 0
+        self._index: IndexCheck | None = IndexCheck(connection, self._pruned)
 
     def check_checkpoints(self, first_key: bytes | None) -> None:
         """Check what the checkpoints say of each other, and their signatures."""
@@ -155,28 +167,46 @@ class _Walk:
                 self._add(self._head + 1, gone)
         self._is_whole = not self._mismatches
 
+    def check_key(self, is_held: Callable[[bytes], bool | None] | None) -> None:
+        """Check that the newest checkpoint leaves the key in force beside the store."""
+        said = self._sealed[-1].said if self._sealed else None
+        if is_held and said is not None and is_held(said.next_signer) is False:
+            what = "the checkpoints are signed by another key than the store's"
+            self._add(self._pruned + 1, what)
+
     def check_events(self, progress: Callable[[int, int], None] | None) -> None:
         """Compute chain and tree anew, from the first event that was not pruned."""
         chain, frontier = self._beginning()
         due = {one.size: one for one in self._sealed if one.size > self._pruned}
-        start = self._pruned
-        for rows in read_rows(self._connection, self._pruned, self._head):
+        known = len(self._mismatches)
+        for start, end, rows in read_rows(self._connection, self._pruned, self._head):
             if progress is not None:
                 progress(start - self._pruned, self._head - self._pruned)
-            end = min(start + BATCH, self._head)
             is_full = len(rows) == end - start
-            resolved = self._resolved(rows) if is_full else None
-            links = resolved and link(self._store_id, chain, resolved)
+            links = self._links(rows, chain) if is_full else None
             if links and links.chains == [row[-1] for row in rows]:
                 frontier = self._grow(frontier, rows, links.leaves, due)
             else:
                 self._find_breaks(rows, start, end, chain)
                 self._is_whole = False
             chain = rows[-1][-1] if rows else b""
-            self._index.add(rows)
-            start = end
-        for seq, what in self._index.differences():
+            self._add_to_index(rows)
+        # Where events are not what they were, the index of them cannot be, either.
+        events = [one.seq for one in self._mismatches[known:]]
+        for seq, what in self._index.differences() if self._index else ():
+            self._add(min(events, default=seq), what)
+        around = RecordCheck(
+            self._connection,
+            self._dictionary,
+            self._sets,
+            pruned=self._pruned,
+            head=self._head,
+        )
+        for seq, what in around.differences():
             self._add(seq, what)
+        for digest, content in self._connection.execute(_POLICIES):
+            if sha256(content.encode()).hexdigest() != digest:
+                self._add(self._pruned + 1, f"policy {digest} was changed")
 
     def result(self, anchored: Sequence[SignedCheckpoint] | None) -> Verification:
         """Return what was found, *anchored* compared with it."""
@@ -258,20 +288,24 @@ class _Walk:
             return
         self._signed_up_to = sealed.size
 
-    def _resolved(
-        self, rows: Sequence[tuple[Any, ...]]
-    ) -> list[tuple[Any, ...]] | None:
-        """Return what the chain is over; None if a row cannot be read whole."""
+    def _add_to_index(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        try:
+            if self._index is not None:
+                self._index.add(rows)
+        except _UNREADABLE:
+            # A value of another type: the chain has named its event.
+            self._index = None
+
+    def _links(self, rows: Sequence[tuple[Any, ...]], chain: bytes) -> Links | None:
+        """Return the links of *rows*; None if one of them cannot be read whole."""
         if not rows:
             return None
         try:
             texts = read_digests(self._connection, rows[0][SEQ] - 1, rows[-1][SEQ])
-            return [self._resolve(row, texts) for row in rows]
+            resolved = resolve(rows, texts, self._dictionary, self._sets)
+            return link(self._store_id, chain, resolved)
         except _UNREADABLE:
             return None
-
-    def _resolve(self, row: tuple[Any, ...], texts: TextDigests) -> tuple[Any, ...]:
-        return resolve(row, texts.get(row[SEQ], ()), self._dictionary, self._sets)
 
     def _find_breaks(
         self, rows: Sequence[tuple[Any, ...]], start: int, end: int, chain: bytes
@@ -288,7 +322,11 @@ class _Walk:
                 self._add(expected, f"events {expected} to {seq - 1} are missing")
             else:
                 try:
-                    links = link(self._store_id, chain, [self._resolve(row, texts)])
+                    links = link(
+                        self._store_id,
+                        chain,
+                        resolve([row], texts, self._dictionary, self._sets),
+                    )
                     is_same = links.chains == [row[-1]]
                 except _UNREADABLE:
                     is_same = False

@@ -29,6 +29,7 @@ from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.places import Places
 from toolrt_store.query import id_condition
+from toolrt_store.rows import Call
 
 if TYPE_CHECKING:
     from toolrt_store.checkpoint import SignedCheckpoint
@@ -40,14 +41,15 @@ CHECKPOINT_INTERVAL: Final = 1_024
 _CHECKPOINT_AGE_S: Final = 60.0
 _IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
 #: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
-#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html).
-_LOST_SYNC: Final = (1034, 1290)
+#: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html), and SQLITE_IOERR, which is
+#: all that pysqlite3 tells.
+_LOST_SYNC: Final = (10, 1034, 1290)
 
 
 class _Request(msgspec.Struct, gc=True):
     """Events that one thread waits to see committed, and what became of them."""
 
-    events: Sequence[Event]
+    events: Sequence[Event | Call]
     limits: CallLimits | None = None
     first_seq: int = 0
     #: The events were stored, and the call is over a limit.
@@ -71,10 +73,11 @@ class Writer:
         liveness: Liveness,
         process: str,
         started_us: int,
-        before_commit: Callable[[Sequence[Event]], None],
+        before_commit: Callable[[Sequence[Event | Call]], None],
+        after_commit: Callable[[], None],
         sealer: Callable[[], Sealer],
     ) -> None:
-        self._path = path
+        self.path = path
         self._connection = connection
         self._mutex = mutex
         self._dictionary = dictionary
@@ -83,6 +86,7 @@ class Writer:
         self._process = process
         self._started_us = started_us
         self._before_commit = before_commit
+        self._after_commit = after_commit
         self._sealer = sealer
         self._sealed_at_s = time.monotonic()
         self.places = Places(connection, dictionary, liveness)
@@ -97,7 +101,7 @@ class Writer:
 
     def append(
         self,
-        events: Sequence[Event],
+        events: Sequence[Event | Call],
         *,
         lock_timeout_s: float,
         limits: CallLimits | None = None,
@@ -144,6 +148,7 @@ class Writer:
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
+        self.appender.close()
         try:
             self._lock.acquire(lock_timeout_s)
         except errors.StoreLockedError:
@@ -157,7 +162,7 @@ class Writer:
     def _wait_for(self, request: _Request, timeout_s: float) -> None:
         if not self._mutex.acquire(timeout=timeout_s):
             if self._withdraw(request):
-                raise errors.StoreLockedError(self._path, timeout_s)
+                raise errors.StoreLockedError(self.path, timeout_s)
             # Somebody is committing it this moment.
             self._mutex.acquire()
         try:
@@ -186,9 +191,23 @@ class Writer:
                     request.error, request.is_done = error, True
         except BaseException:
             # Interrupted: the others' events are still to be committed, by them.
+            # Unless the interrupt came after the commit, and before it was noted.
+            for request in requests:
+                request.is_done = request.is_done or self._is_committed(request)
             with self._queue_lock:
                 self._queue[:0] = [one for one in requests if not one.is_done]
             raise
+
+    def _is_committed(self, request: _Request) -> bool:
+        """Return whether the events of *request* stand where they were to go."""
+        event = msgspec.structs.replace(request.events[0], seq=request.first_seq)
+        condition = id_condition(event.id)
+        sql = f"SELECT 1 FROM events AS e WHERE e.seq = ? AND {condition.sql}"  # noqa: S608 - of constants
+        values = (request.first_seq, *condition.values)
+        try:
+            return self._connection.execute(sql, values).fetchone() is not None
+        except sqlite.Error:
+            return False
 
     def _commit_held(self, requests: list[_Request]) -> None:
         if len(requests) > 1:
@@ -210,7 +229,7 @@ class Writer:
         for request in requests:
             request.is_done = True
 
-    def _insert(self, requests: list[_Request], events: list[Event]) -> None:
+    def _insert(self, requests: list[_Request], events: list[Event | Call]) -> None:
         seq = self.appender.head.seq + 1
         placed: set[str | None] = set()
         for request in requests:
@@ -218,6 +237,7 @@ class Writer:
             request.refusal = None
             if request.limits is not None:
                 event = request.events[0]
+                assert isinstance(event, Event)
                 assert self._slot is not None
                 try:
                     self.places.admit(request.limits, event, seq, self._slot)
@@ -229,7 +249,9 @@ class Writer:
         encoded = self.appender.append(events, placed)
         self.places.leave(encoded)
 
-    def _guarded(self, events: Sequence[Event], work: Callable[[], None]) -> None:
+    def _guarded(
+        self, events: Sequence[Event | Call], work: Callable[[], None]
+    ) -> None:
         """Do *work*; whatever goes wrong leaves as a StoreError."""
         if self._problem is not None:
             raise self._problem
@@ -239,34 +261,35 @@ class Writer:
         except sqlite.Error as error:
             raise self._translated(events, error) from error
         except (ValueError, OverflowError) as error:
-            raise errors.UnstorableEventError(self._path, str(error)) from error
+            raise errors.UnstorableEventError(self.path, str(error)) from error
         except SwallowedError as error:
             raise errors.ForeignStoreError(
-                self._path, "it swallowed an event"
+                self.path, "it swallowed an event"
             ) from error
         except WentBackError as error:
             self._problem = errors.ForeignStoreError(
-                self._path, "it was replaced by an older copy while it was open"
+                self.path, "it was replaced by an older copy while it was open"
             )
             raise self._problem from error
 
     def _translated(
-        self, events: Sequence[Event], error: sqlite.Error
+        self, events: Sequence[Event | Call], error: sqlite.Error
     ) -> errors.StoreError:
         if any(name in str(error) for name in _IDENTITY_INDEXES):
-            return errors.IdentityConflictError(self._path, self._conflicting(events))
-        found = errors.from_sqlite(self._path, error, waited_s=BUSY_TIMEOUT_S)
+            return errors.IdentityConflictError(self.path, self._conflicting(events))
+        found = errors.from_sqlite(self.path, error, waited_s=BUSY_TIMEOUT_S)
         if getattr(error, "sqlite_errorcode", 0) in _LOST_SYNC:
             self._problem = errors.StoreUnavailableError(
-                self._path, f"a write did not reach the disk ({error}): open it again"
+                self.path, f"a write did not reach the disk ({error}): open it again"
             )
             return self._problem
         return found
 
     def _run(self, change: Callable[[], None]) -> None:
         registered = self._slot is not None
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            # Inside: an interrupt right behind it must not leave it open.
+            self._connection.execute("BEGIN IMMEDIATE")
             head = self.appender.begin()
             if not registered:
                 self._register(head.seq)
@@ -280,6 +303,8 @@ class Writer:
             raise
         self.postponed.clear()
         self.appender.settle()
+        self.places.settle()
+        self._after_commit()
         if signed is not None:
             self._sealed_at_s = time.monotonic()
             self._sealer().tell_anchor(signed)
@@ -314,13 +339,14 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         finally:
             self.appender.forget()
+            self.places.forget()
             if unregister and self._slot is not None:
                 self._liveness.drop(self._slot)
                 self._slot = None
             elif self._slot is not None:
                 self._dictionary.processes[self._process] = self._slot
 
-    def _conflicting(self, events: Sequence[Event]) -> str:
+    def _conflicting(self, events: Sequence[Event | Call]) -> str:
         seen = set()
         for event in events:
             if event.id in seen or self._is_stored(event):
@@ -329,7 +355,7 @@ class Writer:
         # It was removed since, which only a retention run can do.
         return "unknown"
 
-    def _is_stored(self, event: Event) -> bool:
+    def _is_stored(self, event: Event | Call) -> bool:
         condition = id_condition(event.id)
         sql = f"SELECT 1 FROM events AS e WHERE {condition.sql}"  # noqa: S608 - of constants
         return self._connection.execute(sql, condition.values).fetchone() is not None

@@ -38,8 +38,29 @@ from toolrt import (
     ToolNotFound,
     ToolNotFoundError,
 )
+from toolrt.event import Event
+from toolrt.limits import CallLimits
+from toolrt.testing import MemoryEventStore
 
 from .dispatch_bench import Bench, RecordingGate
+
+
+class StoreWithRoom(MemoryEventStore):
+    """Has room for so many calls of limited tools."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self.asked: list[tuple[str, int, int]] = []
+
+    def append_event_within(self, event: Event, limits: CallLimits) -> Event:
+        """Store *event*, and refuse the call if there is no more room."""
+        self.asked.append((limits.tool_id, limits.max_concurrent, len(limits.windows)))
+        stored = self.append_event(event)
+        self._room -= 1
+        if self._room < 0:
+            raise RateLimitedError(700, limit="full")
+        return stored
 
 
 @pytest.fixture
@@ -408,6 +429,40 @@ class TestRefusals:
 
         assert refused.outcome == RateLimited(None)
         assert after.ok
+
+    def test_a_store_that_can_decides_on_limits(self) -> None:
+        """It is asked with the gate event, before the tool runs, and only where limited."""
+        store = StoreWithRoom(room=1)
+        pack = Pack("one")
+        pack.handler("alone", max_concurrent=1, rate_limit_per_min=9)(lambda: 1)
+        pack.handler("free")(lambda: 2)
+        pack.handler("needy", max_concurrent=1, capabilities=["a:b"])(lambda: 3)
+        registry = RegistryBuilder().register(pack).with_event_store(store, calls=True)
+
+        results = [
+            registry.build().run(ToolCall(tool))
+            for tool in ("free", "needy", "alone", "alone")
+        ]
+
+        assert [result.ok for result in results] == [True, False, True, False]
+        assert results[3].outcome == RateLimited(700)
+        assert store.asked == [("one:alone", 1, 1), ("one:alone", 1, 1)]
+        assert [event.outcome for event in store.events if event.kind == "call"] == [
+            "success",
+            "capability_denied",
+            "success",
+            "rate_limited",
+        ]
+
+    def test_a_store_that_sees_no_end_decides_on_nothing(self, bench: Bench) -> None:
+        """Where CallEvents are not kept, calls are counted in this process."""
+        store = StoreWithRoom(room=0)
+        pack = Pack("one")
+        pack.handler("alone", max_concurrent=1)(lambda: 1)
+        registry = RegistryBuilder().register(pack).with_event_store(store).build()
+
+        assert registry.run(ToolCall("alone")).ok
+        assert store.asked == []
 
     def test_every_fault_of_the_arguments_is_reported(self, bench: Bench) -> None:
         """The record holds paths and rules, never values."""

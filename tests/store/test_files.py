@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -166,6 +166,89 @@ def test_foreign_file_is_refused_and_untouched(
     after = contents(tmp_path)
     assert {name: after[name] for name in (before if read_only else after)} == before
     assert (info.value.path, info.value.code) == (str(path), "integrity")
+
+
+def log_of(path: Path, sql: str) -> bytes:
+    """Return the log of another database, in which *sql* was not checkpointed."""
+    other = path.with_name("other.db")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(sql)
+        found = other.with_name("other.db-wal").read_bytes()
+    other.unlink()
+    return found
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_log_of_another_database_is_not_played_into_a_store(
+    tmp_path: Path, *, read_only: bool
+) -> None:
+    """SQLite would take it for the store's own; the store's file stays as it was."""
+    path = tmp_path / "audit.db"
+    with SqliteEventStore.open(path) as store:
+        store.append_event(gate_event())
+    before = path.read_bytes()
+    wal = path.with_name("audit.db-wal")
+    wal.write_bytes(log_of(path, "CREATE TABLE t (x); INSERT INTO t VALUES (1)"))
+    wal.chmod(0o600)
+    log = wal.read_bytes()
+
+    with pytest.raises(ForeignStoreError) as info:
+        SqliteEventStore.open(path, read_only=read_only)
+
+    assert "\n" not in str(info.value)
+    assert (path.read_bytes(), wal.read_bytes()) == (before, log)
+
+
+@pytest.mark.parametrize("header", [b"", b"SQLite format 3\0"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_sparse_file_is_refused_at_once(
+    tmp_path: Path, header: bytes, *, read_only: bool
+) -> None:
+    """A terabyte of nothing is not read through."""
+    path = tmp_path / "audit.db"
+    path.write_bytes(header)
+    path.chmod(0o600)
+    os.truncate(path, 1 << 40)
+
+    with pytest.raises(ForeignStoreError):
+        SqliteEventStore.open(path, read_only=read_only)
+
+    assert path.stat().st_size == 1 << 40
+    assert path.stat().st_blocks <= 16
+
+
+@pytest.mark.parametrize("column", ["at_us", "outcome", "flags", "context", "kind"])
+def test_text_in_a_column_of_numbers_is_an_integrity_fault(
+    db_path: Path, column: str
+) -> None:
+    """Other tools can store it; reading and verifying name it and raise nothing else."""
+    with SqliteEventStore.open(db_path) as store:
+        store.append_events([gate_event(number) for number in range(1, 4)])
+    with closing(sqlite3.connect(db_path)) as connection:
+        ((text,),) = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = 'events'"
+        )
+        connection.execute("PRAGMA writable_schema = ON")
+        set_sql = "UPDATE sqlite_schema SET sql = ? WHERE name = 'events'"
+        connection.execute(set_sql, (text.replace(") STRICT", ")"),))
+        connection.commit()
+    with closing(sqlite3.connect(db_path)) as connection:
+        ((refuse,),) = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = 'events_refuse_update'"
+        )
+        connection.execute("DROP TRIGGER events_refuse_update")
+        connection.execute(f"UPDATE events SET {column} = 'x' WHERE seq = 2")
+        connection.execute(refuse)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(set_sql, (text,))
+        connection.commit()
+
+    with SqliteEventStore.open(db_path, read_only=True) as reader:
+        assert reader.verify().mismatches[0].seq == 2
+        for ask in (reader.query_events, reader.query_attempts):
+            with suppress(ForeignStoreError):
+                ask()
 
 
 def test_no_lock_file_is_left_beside_a_foreign_file(tmp_path: Path) -> None:
