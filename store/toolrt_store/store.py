@@ -554,6 +554,11 @@ class SqliteEventStore:
             self._sealer().tell_anchor(signed[0])
         return parse_note(signed[0].note)
 
+    @property
+    def seal_problem(self) -> errors.StoreError | None:
+        """Why the last checkpoint was not written, or its anchor not told; or None."""
+        return None if self._sealer_made is None else self._sealer_made.problem
+
     def checkpoints(self) -> list[SignedCheckpoint]:
         """Return the checkpoints, oldest first. Nothing is verified."""
         from toolrt_store.checkpoint import SignedCheckpoint
