@@ -44,20 +44,28 @@ _toolrt_command()
             arguments=tools
             ;;
         audit)
-            commands='tail query show path verify checkpoint backup restore prune redact export import'
+            commands='tail query show stats values path verify checkpoint backup restore prune redact export import'
             options='-h --help'
             ;;
         'audit tail')
-            options='-n --limit -f --follow -S --since -U --until -h --help'
+            options='-n --limit -f --follow -S --since -U --until --max --idle --for --until-match --cursor-file -h --help'
             arguments=filters...
             ;;
         'audit query')
-            options='-n --limit --count -S --since -U --until -h --help'
+            options='-n --limit --count --events --by --sql --expect -S --since -U --until -h --help'
             arguments=filters...
             ;;
         'audit show')
             options='-h --help'
             arguments=words:@last
+            ;;
+        'audit stats')
+            options='-S --since -U --until -h --help'
+            arguments=filters...
+            ;;
+        'audit values')
+            options='-h --help'
+            arguments=words:actor,caller,capability,namespace,outcome,tool
             ;;
         'audit path')
             options='-h --help'
@@ -131,9 +139,19 @@ _toolrt_option()
         'audit tail -n'|'audit tail --limit') kind=text ;;
         'audit tail -S'|'audit tail --since') kind=text ;;
         'audit tail -U'|'audit tail --until') kind=text ;;
+        'audit tail --max') kind=text ;;
+        'audit tail --idle') kind=text ;;
+        'audit tail --for') kind=text ;;
+        'audit tail --until-match') kind=text ;;
+        'audit tail --cursor-file') kind=file ;;
         'audit query -n'|'audit query --limit') kind=text ;;
+        'audit query --by') kind=text ;;
+        'audit query --sql') kind=text ;;
+        'audit query --expect') kind=text ;;
         'audit query -S'|'audit query --since') kind=text ;;
         'audit query -U'|'audit query --until') kind=text ;;
+        'audit stats -S'|'audit stats --since') kind=text ;;
+        'audit stats -U'|'audit stats --until') kind=text ;;
         'audit verify --anchor') kind=file ;;
         'audit verify --key') kind=text ;;
         'audit verify --export') kind=file ;;
@@ -292,7 +310,7 @@ _toolrt_values()
                 pack=*) _toolrt_ask "${value%%=*}=" packs ;;
                 tool=*) _toolrt_ask "${value%%=*}=" tools ;;
                 verb=*) _toolrt_ask "${value%%=*}=" tools ;;
-                *) _toolrt_offer_words "$before" actor= call= caller= capability= code= decision= effect= ms= namespace= outcome= pack= tool= verb= ;;
+                *) _toolrt_offer_words "$before" actor= call= caller= capability= code= decision= dry= effect= ms= namespace= outcome= pack= tool= verb= ;;
             esac
             ;;
         *) _toolrt_ask "$before" "$1" ;;

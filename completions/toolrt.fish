@@ -18,11 +18,11 @@ function __toolrt_line
             break
         else if string match -q -- '-?*' $word
             switch "$command $word"
-                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit query -n' 'audit query --limit' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit verify --anchor' 'audit verify --key' 'audit verify --export' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' 'audit export --format' 'audit export -S' 'audit export --since' 'audit export -U' 'audit export --until' '* --config' '* --store' '* -o' '* --output' '* --color'
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit tail --max' 'audit tail --idle' 'audit tail --for' 'audit tail --until-match' 'audit tail --cursor-file' 'audit query -n' 'audit query --limit' 'audit query --by' 'audit query --sql' 'audit query --expect' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit stats -S' 'audit stats --since' 'audit stats -U' 'audit stats --until' 'audit verify --anchor' 'audit verify --key' 'audit verify --export' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' 'audit export --format' 'audit export -S' 'audit export --since' 'audit export -U' 'audit export --until' '* --config' '* --store' '* -o' '* --output' '* --color'
                     set -e words[1]
             end
         else if not set -q arguments[1]
-            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' 'audit export' 'audit import' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit stats' 'audit values' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' 'audit export' 'audit import' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
             set command (string trim -- "$command $word")
         else
             set -a arguments $word
@@ -120,6 +120,7 @@ function __toolrt_filters
                 'capability=' 'a capability that the call was granted' \
                 'code=' 'error code of the tool or the runtime' \
                 'decision=' 'allow, deny or gate_unavailable' \
+                'dry=' 'yes or no: whether nothing was to run' \
                 'effect=' 'read, write or destructive' \
                 'ms=' 'duration in milliseconds' \
                 'namespace=' 'namespace of the call' \
@@ -182,6 +183,8 @@ complete -c toolrt -n '__toolrt_at 0 pack show' -f -a '(__toolrt_ask tools)' -d 
 complete -c toolrt -n '__toolrt_at 0 audit' -a tail -d 'Print the last attempts, newest last'
 complete -c toolrt -n '__toolrt_at 0 audit' -a query -d 'Print the attempts that match, newest first'
 complete -c toolrt -n '__toolrt_at 0 audit' -a show -d 'Show everything about one attempt'
+complete -c toolrt -n '__toolrt_at 0 audit' -a stats -d 'Print how much is recorded: by outcome, by decision, by day'
+complete -c toolrt -n '__toolrt_at 0 audit' -a values -d 'Print the values that a field has, the most frequent first'
 complete -c toolrt -n '__toolrt_at 0 audit' -a path -d 'Print the path of the store'
 complete -c toolrt -n '__toolrt_at 0 audit' -a verify -d 'Verify chain and checkpoints; exit 7 on any mismatch'
 complete -c toolrt -n '__toolrt_at 0 audit' -a checkpoint -d 'Sign a statement over all events, now'
@@ -196,16 +199,31 @@ complete -c toolrt -n '__toolrt_in audit tail' -s n -l limit -r -f -d 'How many,
 complete -c toolrt -n '__toolrt_in audit tail' -s f -l follow -d 'Go on with those that come'
 complete -c toolrt -n '__toolrt_in audit tail' -s S -l since -r -f -d 'From this time on, such as 7d'
 complete -c toolrt -n '__toolrt_in audit tail' -s U -l until -r -f -d 'Up to this time'
+complete -c toolrt -n '__toolrt_in audit tail' -l max -r -f -d 'Follow, end after so many'
+complete -c toolrt -n '__toolrt_in audit tail' -l idle -r -f -d 'Follow, end when so long none came'
+complete -c toolrt -n '__toolrt_in audit tail' -l for -r -f -d 'Follow for so long'
+complete -c toolrt -n '__toolrt_in audit tail' -l until-match -r -f -d 'Follow, end after one that matches'
+complete -c toolrt -n '__toolrt_in audit tail' -l cursor-file -r -F -d 'Go on where the last tail with it ended'
 complete -c toolrt -n '__toolrt_in audit tail' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0+ audit tail' -f -a '(__toolrt_filters)' -d 'filters'
 complete -c toolrt -n '__toolrt_in audit query' -s n -l limit -r -f -d 'How many at most, or all'
 complete -c toolrt -n '__toolrt_in audit query' -l count -d 'Only how many'
+complete -c toolrt -n '__toolrt_in audit query' -l events -d 'The events, not the attempts'
+complete -c toolrt -n '__toolrt_in audit query' -l by -r -f -d 'How many for each value of it'
+complete -c toolrt -n '__toolrt_in audit query' -l sql -r -f -d 'Rows of a SELECT of your own'
+complete -c toolrt -n '__toolrt_in audit query' -l expect -r -f -d 'Exit 1 unless so many: \'==0\', \'>=1\''
 complete -c toolrt -n '__toolrt_in audit query' -s S -l since -r -f -d 'From this time on, such as 7d'
 complete -c toolrt -n '__toolrt_in audit query' -s U -l until -r -f -d 'Up to this time'
 complete -c toolrt -n '__toolrt_in audit query' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0+ audit query' -f -a '(__toolrt_filters)' -d 'filters'
 complete -c toolrt -n '__toolrt_in audit show' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 audit show' -f -a '@last' -d 'id'
+complete -c toolrt -n '__toolrt_in audit stats' -s S -l since -r -f -d 'From this time on, such as 7d'
+complete -c toolrt -n '__toolrt_in audit stats' -s U -l until -r -f -d 'Up to this time'
+complete -c toolrt -n '__toolrt_in audit stats' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0+ audit stats' -f -a '(__toolrt_filters)' -d 'filters'
+complete -c toolrt -n '__toolrt_in audit values' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 audit values' -f -a 'actor caller capability namespace outcome tool' -d 'field'
 complete -c toolrt -n '__toolrt_in audit path' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_in audit verify' -l anchor -r -F -d 'Compare with the checkpoints kept there'
 complete -c toolrt -n '__toolrt_in audit verify' -l key -r -f -d 'The public key of the first checkpoint'

@@ -24,6 +24,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         'capability' = @{ Help = 'a capability that the call was granted'; Kind = 'capabilities' }
         'code' = @{ Help = 'error code of the tool or the runtime'; Kind = 'text' }
         'decision' = @{ Help = 'allow, deny or gate_unavailable'; Kind = 'text' }
+        'dry' = @{ Help = 'yes or no: whether nothing was to run'; Kind = 'text' }
         'effect' = @{ Help = 'read, write or destructive'; Kind = 'text' }
         'ms' = @{ Help = 'duration in milliseconds'; Kind = 'text' }
         'namespace' = @{ Help = 'namespace of the call'; Kind = 'text' }
@@ -135,6 +136,8 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'tail' = 'Print the last attempts, newest last'
                 'query' = 'Print the attempts that match, newest first'
                 'show' = 'Show everything about one attempt'
+                'stats' = 'Print how much is recorded: by outcome, by decision, by day'
+                'values' = 'Print the values that a field has, the most frequent first'
                 'path' = 'Print the path of the store'
                 'verify' = 'Verify chain and checkpoints; exit 7 on any mismatch'
                 'checkpoint' = 'Sign a statement over all events, now'
@@ -157,6 +160,11 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-f', '--follow'); Help = 'Go on with those that come' }
                 @{ Names = @('-S', '--since'); Help = 'From this time on, such as 7d'; Name = 'SINCE'; Kind = 'text' }
                 @{ Names = @('-U', '--until'); Help = 'Up to this time'; Name = 'UNTIL'; Kind = 'text' }
+                @{ Names = @('--max'); Help = 'Follow, end after so many'; Name = 'N'; Kind = 'text' }
+                @{ Names = @('--idle'); Help = 'Follow, end when so long none came'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--for'); Help = 'Follow for so long'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--until-match'); Help = 'Follow, end after one that matches'; Name = 'FILTER'; Kind = 'text' }
+                @{ Names = @('--cursor-file'); Help = 'Go on where the last tail with it ended'; Name = 'FILE'; Kind = 'file' }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @(
@@ -168,6 +176,10 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
             Options = @(
                 @{ Names = @('-n', '--limit'); Help = 'How many at most, or all'; Name = 'LIMIT'; Kind = 'text' }
                 @{ Names = @('--count'); Help = 'Only how many' }
+                @{ Names = @('--events'); Help = 'The events, not the attempts' }
+                @{ Names = @('--by'); Help = 'How many for each value of it'; Name = 'FIELD'; Kind = 'text' }
+                @{ Names = @('--sql'); Help = 'Rows of a SELECT of your own'; Name = 'SELECT'; Kind = 'text' }
+                @{ Names = @('--expect'); Help = 'Exit 1 unless so many: ''==0'', ''>=1'''; Name = 'NUMBER'; Kind = 'text' }
                 @{ Names = @('-S', '--since'); Help = 'From this time on, such as 7d'; Name = 'SINCE'; Kind = 'text' }
                 @{ Names = @('-U', '--until'); Help = 'Up to this time'; Name = 'UNTIL'; Kind = 'text' }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
@@ -183,6 +195,26 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
             )
             Arguments = @(
                 @{ Name = 'id'; Kind = 'words'; Words = @('@last') }
+            )
+        }
+        'audit stats' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-S', '--since'); Help = 'From this time on, such as 7d'; Name = 'SINCE'; Kind = 'text' }
+                @{ Names = @('-U', '--until'); Help = 'Up to this time'; Name = 'UNTIL'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'filters'; Kind = 'filters'; IsRepeated = $true }
+            )
+        }
+        'audit values' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'field'; Kind = 'words'; Words = @('actor', 'caller', 'capability', 'namespace', 'outcome', 'tool') }
             )
         }
         'audit path' = @{

@@ -33,9 +33,27 @@ def audit_tail(
     ] = False,
     since: Since = None,
     until: Until = None,
+    max_: Annotated[
+        str | None, typer.Option("--max", metavar="N", help="Follow, end after so many")
+    ] = None,
+    idle: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Follow, end when so long none came"),
+    ] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Follow for so long")
+    ] = None,
+    until_match: Annotated[
+        str | None,
+        typer.Option(metavar="FILTER", help="Follow, end after one that matches"),
+    ] = None,
+    cursor_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Go on where the last tail with it ended"),
+    ] = None,
 ) -> int:
     """Print the last attempts, newest last."""
-    from toolrt_cli.commands.audit import tail_command
+    from toolrt_cli.commands.tail import Ends, tail_command
 
     return tail_command(
         session(ctx),
@@ -45,6 +63,8 @@ def audit_tail(
         until=until,
         limit=limit,
         follow=follow,
+        ends=Ends(max=max_, idle=idle, for_=for_, until_match=until_match),
+        cursor_file=cursor_file,
     )
 
 
@@ -56,11 +76,24 @@ def audit_query(
         str, typer.Option("-n", "--limit", help="How many at most, or all")
     ] = "100",
     count: Annotated[bool, typer.Option("--count", help="Only how many")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="The events, not the attempts")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="How many for each value of it")
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option(metavar="SELECT", help="Rows of a SELECT of your own")
+    ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Exit 1 unless so many: '==0', '>=1'"),
+    ] = None,
     since: Since = None,
     until: Until = None,
 ) -> int:
     """Print the attempts that match, newest first."""
-    from toolrt_cli.commands.audit import query_command
+    from toolrt_cli.commands.query import Question, query_command
 
     return query_command(
         session(ctx),
@@ -68,8 +101,9 @@ def audit_query(
         filters or [],
         since=since,
         until=until,
-        limit=limit,
-        count=count,
+        question=Question(
+            limit=limit, count=count, events=events, by=by, sql=sql, expect=expect
+        ),
     )
 
 
@@ -84,6 +118,35 @@ def audit_show(
     from toolrt_cli.commands.audit import show_command
 
     return show_command(session(ctx), streams(ctx), call_id)
+
+
+@audit.command("stats", epilog=EPILOG)
+def audit_stats(
+    ctx: typer.Context,
+    filters: Filters = None,
+    since: Since = None,
+    until: Until = None,
+) -> int:
+    """Print how much is recorded: by outcome, by decision, by day."""
+    from toolrt_cli.commands.audit import stats_command
+
+    return stats_command(
+        session(ctx), streams(ctx), filters or [], since=since, until=until
+    )
+
+
+@audit.command("values", epilog=EPILOG)
+def audit_values(
+    ctx: typer.Context,
+    field: Annotated[
+        str,
+        typer.Argument(metavar="actor|caller|capability|namespace|outcome|tool"),
+    ],
+) -> int:
+    """Print the values that a field has, the most frequent first."""
+    from toolrt_cli.commands.audit import values_command
+
+    return values_command(session(ctx), streams(ctx), field)
 
 
 @audit.command("path", epilog=EPILOG)

@@ -36,13 +36,13 @@ class Exit(IntEnum):
 #: What the codes mean, for help and docs.
 MEANINGS: Final = {
     Exit.OK: "done, allowed, expectation met",
-    Exit.FAILED: "the tool ran and failed; an expectation was not met",
+    Exit.FAILED: "the tool ran and failed; an expectation was not met; a fault found",
     Exit.USAGE: "usage, malformed JSON, arguments that break the schema",
     Exit.DENIED: "denied: gate, capability, confirmation",
     Exit.NOT_FOUND: "not found: tool, pack, caller, capability, record",
     Exit.CONFIG: "configuration invalid or not trusted",
     Exit.STORE: "audit store cannot be written, is locked or newer: nothing was run",
-    Exit.INTEGRITY: "integrity: the store is corrupt or not toolrt's",
+    Exit.INTEGRITY: "integrity: store, chain, checkpoint, export or cursor file are not as recorded",
     Exit.INCOMPLETE: "incomplete: a wait ran out",
     Exit.BUSY: "rate limited or busy: retry",
     Exit.UNRECORDED: "the tool ran; the record of its end waits in the spool, or is lost",

@@ -229,12 +229,19 @@ def _write_tsv(out: TextIO, columns: Sequence[Column], items: Sequence[Item]) ->
     out.writelines("\t".join(row) + "\n" for row in _rows(columns, items))
 
 
-def write_csv(out: TextIO, columns: Sequence[Column], items: Iterable[Item]) -> int:
-    """Write *items* as CSV, one after the other, below a header; return how many."""
+def write_csv(
+    out: TextIO,
+    columns: Sequence[Column],
+    items: Iterable[Item],
+    *,
+    header: bool = True,
+) -> int:
+    """Write *items* as CSV, one after the other; return how many."""
     import csv
 
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_csv_cell(column.name) for column in columns])
+    if header:
+        writer.writerow([_csv_cell(column.name) for column in columns])
     count = 0
     for item in items:
         writer.writerow([_csv_cell(column.value(item)) for column in columns])
@@ -249,12 +256,18 @@ def _csv_cell(value: object) -> str:
     return f"'{_cell(value)}" if guard else _cell(value)
 
 
-def _write_markdown(
-    out: TextIO, columns: Sequence[Column], items: Sequence[Item]
+def write_markdown(
+    out: TextIO,
+    columns: Sequence[Column],
+    items: Sequence[Item],
+    *,
+    header: bool = True,
 ) -> None:
-    rules = ["---:" if column.right else "---" for column in columns]
-    heads = [_markdown_cell(column.header) for column in columns]
-    out.write(_markdown_row(heads) + _markdown_row(rules))
+    """Write *items* as the rows of a Markdown table."""
+    if header:
+        rules = ["---:" if column.right else "---" for column in columns]
+        heads = [_markdown_cell(column.header) for column in columns]
+        out.write(_markdown_row(heads) + _markdown_row(rules))
     for item in items:
         cells = [_markdown_cell(column.value(item)) for column in columns]
         out.write(_markdown_row(cells))
@@ -270,7 +283,7 @@ def _markdown_cell(value: object) -> str:
 
 _TEXT_WRITERS: Final[
     dict[str | None, Callable[[TextIO, Sequence[Column], Sequence[Item]], object]]
-] = {"csv": write_csv, "md": _write_markdown}
+] = {"csv": write_csv, "md": write_markdown}
 
 
 def _write_table(

@@ -260,7 +260,7 @@ _STORE_STEPS: Final = {
     "anchor": "name the file that was told of the checkpoints: --anchor, store.anchor",
     "seal_key": "toolrt doctor tells what is wrong with the key and the store",
     "seal_key_missing": "put the key of the store back; without it nothing is signed",
-    "select": "toolrt help sql",
+    "select": "the view event_log has the record as text: SELECT * FROM event_log",
     "not_found": "toolrt audit query lists what there is",
 }
 

@@ -33,7 +33,7 @@ Times, wherever one is asked for (-S, -U):
 """
 
 _FILTERS: Final = """\
-Filters of toolrt audit tail and query:
+Filters of toolrt audit tail, query, stats and export:
 
   'tool=fs.*'            a name, or a pattern with * and ?
   caller=alice,bob       one of several; repeating the field does the same

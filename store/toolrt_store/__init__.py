@@ -3,6 +3,7 @@
 from toolrt_store.attempts import (
     ATTEMPT_FIELDS,
     DECISIONS,
+    DRY_VALUES,
     OUTCOMES,
     Attempt,
     AttemptFilter,
@@ -21,12 +22,14 @@ from toolrt_store.errors import (
 from toolrt_store.schema import SCHEMA_VERSION
 from toolrt_store.sink import StoreWriter
 from toolrt_store.sqlite import SQLITE_VERSION
-from toolrt_store.store import VALUE_FIELDS, SqliteEventStore
+from toolrt_store.store import GROUP_FIELDS, VALUE_FIELDS, SqliteEventStore
 from toolrt_store.usage import Coverage, SourceUsage, Usage
 
 __all__ = [
     "ATTEMPT_FIELDS",
     "DECISIONS",
+    "DRY_VALUES",
+    "GROUP_FIELDS",
     "OUTCOMES",
     "SCHEMA_VERSION",
     "SQLITE_VERSION",

@@ -60,7 +60,9 @@ def select(path: str, sql: str, *, limit: int, timeout_s: float) -> Selection:
         try:
             cursor = connection.execute(sql)
             rows = cursor.fetchmany(limit + 1)
-            columns = tuple(one[0] for one in cursor.description or ())
+            if cursor.description is None:
+                raise SelectError(path, "there is no SELECT in it")
+            columns = tuple(one[0] for one in cursor.description)
         except sqlite.Error as error:
             raise SelectError(path, _problem(error, deadline, timeout_s)) from error
         except (sqlite.Warning, ValueError) as error:

@@ -52,6 +52,7 @@ ATTEMPT_FIELDS: Final[Mapping[str, str]] = {
     "capability": "a capability that the call was granted",
     "code": "error code of the tool or the runtime",
     "decision": "allow, deny or gate_unavailable",
+    "dry": "yes or no: whether nothing was to run",
     "effect": "read, write or destructive",
     "ms": "duration in milliseconds",
     "namespace": "namespace of the call",
@@ -227,6 +228,7 @@ OUTCOMES: Final = (
     "unknown",
 )
 DECISIONS: Final = tuple(_DECISIONS.values())
+DRY_VALUES: Final = ("yes", "no")
 
 
 def where(filter: AttemptFilter, live: LiveProcesses) -> Condition:
@@ -263,6 +265,8 @@ def _term(term: Term, live: LiveProcesses) -> Condition:
         return any_of(id_prefix(value) for value in term.values)
     if term.field == "decision":
         return _decision(term.values)
+    if term.field == "dry":
+        return any_of(_dry(value) for value in term.values)
     return _named(term, live)
 
 
@@ -331,6 +335,11 @@ def _duration(op: Operator, value: str) -> Condition:
     if not (value.isascii() and value.isdigit() and len(value) <= 18):  # noqa: PLR2004 - fits 64 bits
         raise InvalidInputError(f"ms takes a number of milliseconds, not {value!r}")
     return Condition(f"{_DURATION} {op} ?", (int(value),))
+
+
+def _dry(value: str) -> Condition:
+    sql = f"CASE {_IS_DRY} WHEN 1 THEN 'yes' ELSE 'no' END {_operator(value)} ?"
+    return Condition(sql, (_pattern(value),))
 
 
 def id_prefix(prefix: str) -> Condition:

@@ -516,6 +516,11 @@ class SqliteEventStore:
         with self._changing() as parts:
             return write_checkpoint(parts, rotate=rotate)
 
+    @property
+    def seal_problem(self) -> errors.StoreError | None:
+        """Why the last checkpoint was not written, or its anchor not told; or None."""
+        return None if self._sealer_made is None else self._sealer_made.problem
+
     def checkpoints(self) -> list[SignedCheckpoint]:
         """Return the checkpoints, oldest first. Nothing is verified."""
         from toolrt_store.checkpoint import SignedCheckpoint

@@ -46,6 +46,19 @@ def test_a_rotation_names_the_next_key(cli: Cli) -> None:
     assert cli("audit", "verify").code == 0
 
 
+def test_an_anchor_that_was_not_told_is_named(cli: Cli, config: WriteConfig) -> None:
+    """The checkpoint is written all the same; it is not kept elsewhere."""
+    cli("run", "echo.say")
+    config('[store]\nanchor = "/no/such/anchor"\n')
+
+    document = cli("audit", "checkpoint", "--json").document
+    cli("run", "echo.say")
+
+    assert document["written"]
+    assert "no such file" in document["anchor_problem"]
+    assert "NOT TOLD" in cli("audit", "checkpoint").out
+
+
 def test_a_key_that_cannot_be_used_is_named(cli: Cli) -> None:
     """Without it nothing is signed: exit 6 and what to do."""
     cli("run", "echo.say")

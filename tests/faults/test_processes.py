@@ -209,7 +209,7 @@ lock = { type = "string" }
 def test_a_record_that_cannot_be_finished_is_10_and_the_result_is_printed(
     home: Path,
 ) -> None:
-    """The tool leaves a process that holds the writing lock: its CallEvent is lost."""
+    """The tool leaves a process that holds the writing lock: its CallEvent waits."""
     path = home / "config/toolrt/toolrt.toml"
     path.write_text(path.read_text() + JAM)
     (home / "hold.py").write_text(f"import os\nos.setsid()\n{HOLD_LOCK}")
@@ -226,7 +226,7 @@ def test_a_record_that_cannot_be_finished_is_10_and_the_result_is_printed(
     os.close(keep_open)  # the holder reads the end of its input, and ends
 
     assert (process.returncode, out) == (10, "done\n")
-    assert "the tool ran, its record cannot be written" in err
+    assert "the tool ran, its record waits in the spool" in err
     assert [item["outcome"] for item in attempts()] == ["interrupted"]
 
 

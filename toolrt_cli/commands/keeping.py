@@ -39,9 +39,10 @@ def checkpoint_command(session: Session, streams: Streams, *, rotate: bool) -> i
 
     with open_existing(session) as store:
         made = store.checkpoint(rotate=rotate)
-        notes = store.checkpoints()
+        notes, problem = store.checkpoints(), store.seal_problem
     said = made or parse_note(notes[-1].note)
     document = _checkpoint_document(session, said, is_new=made is not None)
+    document["anchor_problem"] = problem and str(problem)
     emit(
         streams,
         "checkpoint",
@@ -76,7 +77,8 @@ def _checkpoint_lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if document["next_key"]:
         yield "next_key", document["next_key"]
     if document["anchor"]:
-        yield "anchor", document["anchor"]
+        problem = document["anchor_problem"]
+        yield "anchor", f"NOT TOLD: {problem}" if problem else document["anchor"]
     if not document["written"]:
         yield "note", "no event since: it is the one that was there"
 

@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 
-from toolrt_cli.commands.audit import attempt_filter
 from toolrt_cli.commands.verify import (
     parse_key,
     progress_on,
@@ -20,6 +19,7 @@ from toolrt_cli.commands.verify import (
 from toolrt_cli.documents import emit, write_facts
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
+from toolrt_cli.listing import attempt_filter
 from toolrt_cli.new_file import new_file
 from toolrt_cli.output import Column, to_ascii, write_csv
 from toolrt_cli.streams import Streams
