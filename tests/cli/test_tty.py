@@ -223,3 +223,21 @@ def test_an_interrupt_at_the_question_is_a_refusal_on_record() -> None:
     assert code == 130
     assert not Path("wiped").exists()
     assert "denied" in listed
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "shown"),
+    [
+        pytest.param("y\n", 0, "gone", id="yes"),
+        pytest.param("\n", 3, "not yes", id="no"),
+    ],
+)
+def test_what_goes_for_good_is_asked_for(typed: str, code: int, shown: str) -> None:
+    """Redacting waits for a yes; anything else is a no."""
+    on_terminal("run", "echo.say", "--reason", "words")
+
+    ended, screen = on_terminal("audit", "redact", "@last", prompt="[y/N]", typed=typed)
+
+    assert "go for good. Do it? [y/N]" in screen
+    assert ended == code
+    assert shown in screen
