@@ -281,19 +281,29 @@ class SqliteEventStore:
         if os.getpid() == self._pid:
             for sink in self._sinks:
                 sink.close()
-        with self._mutex:
-            if self._is_closed:
-                return
+        # A signal that raises can leave the mutex taken in a frame that is still being
+        # unwound: to wait for it then would be for ever.
+        if not self._mutex.acquire(timeout=_CLOSE_TIMEOUT_S):
             self._is_closed = True
-            if os.getpid() != self._pid:
-                # After a fork the locks and the connection are the parent's: closing
-                # them here would drop them there.
-                return
-            if self._writer is None:
-                self._connection.close()
-            else:
-                self._writer.close(min(self._lock_timeout_s, _CLOSE_TIMEOUT_S))
-            self._liveness.close()
+            return
+        try:
+            self._close()
+        finally:
+            self._mutex.release()
+
+    def _close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if os.getpid() != self._pid:
+            # After a fork the locks and the connection are the parent's: closing them
+            # here would drop them there.
+            return
+        if self._writer is None:
+            self._connection.close()
+        else:
+            self._writer.close(min(self._lock_timeout_s, _CLOSE_TIMEOUT_S))
+        self._liveness.close()
 
     def append_event(self, event: Event) -> Event:
         """

@@ -437,3 +437,18 @@ def test_obligations_and_session_are_kept(store: SqliteEventStore) -> None:
 
     assert store.append_event(event) == store.get_event(event.id)
     assert event.payload["session_id"] == "s-1"
+
+
+def test_closing_waits_for_no_lock_that_nobody_gives_back(
+    store: SqliteEventStore,
+) -> None:
+    """An interrupt can leave the mutex taken: the process still ends."""
+    store.append_event(gate_event())
+    taken = threading.Thread(target=store._mutex.acquire)
+    taken.start()
+    taken.join()
+
+    store.close()
+
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        store.append_event(call_event())
