@@ -300,7 +300,8 @@ class Appender:
             for one, chain in zip(encoded, links.chains, strict=True)
         ]
         self._require(_EVENTS.insert(self._connection, rows), len(rows))
-        self._require(_TEXTS.insert(self._connection, texts), len(texts))
+        if texts:
+            self._require(_TEXTS.insert(self._connection, texts), len(texts))
 
     def _insert_many(
         self, events: str, count: int, texts: list[tuple[Any, ...]]

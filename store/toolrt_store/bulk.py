@@ -75,6 +75,8 @@ class Bulk:
     def _insert_each(
         self, connection: sqlite.Connection, rows: Sequence[Sequence[Any]]
     ) -> int:
+        if len(rows) == 1:
+            return connection.execute(self._each, rows[0]).rowcount
         if not rows:
             return 0
         return connection.executemany(self._each, rows).rowcount

@@ -9,6 +9,7 @@ transaction makes is remembered only once it has committed: `settle` says that i
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
@@ -23,6 +24,9 @@ V = TypeVar("V")
 #: So many entries are remembered until all are read again: a service sees new callers
 #: for ever.
 _MOST_REMEMBERED: Final = 50_000
+#: The length of a salt: it says where in a salted text the text begins.
+SALT_BYTES: Final = 16
+_SALTS: Final = 256
 #: Longer names and free texts are cut; their length and digest are kept.
 MAX_TEXT: Final = 2_000
 _CUT_MARK: Final = "… [cut: "
@@ -111,6 +115,7 @@ class Dictionary:
     def __init__(self, connection: sqlite.Connection) -> None:
         self._connection = connection
         self.rows = Rows(connection)
+        self._salts: list[bytes] = []
         self.names: Memo[str, int] = Memo(self._name_number)
         self.texts: Memo[int, str] = Memo(self._name_text)
         self.contexts: Memo[Context, int] = Memo(self._context_number)
@@ -121,6 +126,17 @@ class Dictionary:
         )
         self.processes: Memo[str, int] = Memo(self.process_number)
         self.process_texts: Memo[int, str] = Memo(self._process_text)
+
+    def salt(self) -> bytes:
+        """Return a new salt for a free text."""
+        if not self._salts:
+            # Many at once: each call lets go of the interpreter's lock, and to have it
+            # back takes 5 ms where another thread is busy.
+            many = os.urandom(SALT_BYTES * _SALTS)
+            self._salts = [
+                many[at : at + SALT_BYTES] for at in range(0, len(many), SALT_BYTES)
+            ]
+        return self._salts.pop()
 
     def settle(self) -> None:
         """Keep what is remembered: the transaction has committed."""

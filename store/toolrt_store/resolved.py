@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from toolrt_store import sqlite
-from toolrt_store.dictionary import Dictionary
+from toolrt_store.dictionary import SALT_BYTES, Dictionary
 from toolrt_store.grant_sets import GrantSets
-from toolrt_store.rows import COLUMNS, SALT_BYTES, resolve, text_digest
+from toolrt_store.rows import COLUMNS, resolve, text_digest
 
 BATCH: Final = 1_024
 _ROWS: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"

@@ -13,7 +13,6 @@ all of it where it is too large.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -51,7 +50,6 @@ DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
 #: The fields of ``texts``.
 MESSAGE, REASON, LABELS = range(3)
 MAX_EXTRA_BYTES: Final = 64 * 1024
-SALT_BYTES: Final = 16
 #: What stands for a text that was redacted.
 REDACTED: Final = "<redacted>"
 
@@ -195,13 +193,13 @@ def encode_call(
     if is_shared:
         flags |= SHARED
         if message is not None:
-            texts = _texts(message, _NO_DETAILS)
+            texts = _texts(message, _NO_DETAILS, dictionary)
     else:
         args_digest = details.args_digest
         if details.process is not None:
             process = dictionary.processes[details.process]
         if message is not None or details.reason is not None or details.labels:
-            texts = _texts(message, details)
+            texts = _texts(message, details, dictionary)
     if texts:
         flags |= TEXTS
     gate_seq = None if gate is None else gate.seq
@@ -283,7 +281,7 @@ def encode(
         and gate.details is not None
         and shareable_details(event) == gate.details
     )
-    texts = _texts(facts.message, _NO_DETAILS if is_shared else details)
+    texts = _texts(facts.message, _NO_DETAILS if is_shared else details, dictionary)
     flags = (
         facts.dry_run * DRY_RUN
         | facts.secrets_resolved * _SECRETS
@@ -414,13 +412,13 @@ def text_digest(salt: bytes, text: str) -> bytes:
     return hashlib.sha256(salt + text.encode()).digest()
 
 
-def _texts(message: str | None, details: CallDetails) -> Texts:
+def _texts(message: str | None, details: CallDetails, dictionary: Dictionary) -> Texts:
     if message is None and details.reason is None and not details.labels:
         return ()
     labels = _json(dict(details.labels)) if details.labels else None
     found = ((MESSAGE, message), (REASON, details.reason), (LABELS, labels))
     return tuple(
-        (field, os.urandom(SALT_BYTES), text if field == LABELS else cut(text))
+        (field, dictionary.salt(), text if field == LABELS else cut(text))
         for field, text in found
         if text is not None
     )
