@@ -19,6 +19,9 @@ from toolrt_store.dictionary import Dictionary
 from toolrt_store.liveness import Liveness
 from toolrt_store.rows import GATE_COLUMN, Encoded
 
+#: Nobody knows when a call in flight ends; a caller in another process cannot wait for
+#: it, and is told to ask again after this.
+_RETRY_MS: Final = 1_000
 _TAKEN: Final = "SELECT seq, process FROM places WHERE tool = ?"
 _TAKE: Final = "INSERT INTO places (seq, tool, process) VALUES (?, ?, ?)"
 _LEAVE: Final = "DELETE FROM places WHERE seq = ?"
@@ -89,7 +92,7 @@ class Places:
         self._connection.executemany(_LEAVE, dead)
         if len(taken) - len(dead) >= limits.max_concurrent:
             limit = f"{limits.tool_id}: {limits.max_concurrent} at once"
-            raise RateLimitedError(None, limit=limit)
+            raise RateLimitedError(_RETRY_MS, limit=limit)
 
     def _require_room(self, window: Window, at_us: int) -> None:
         span_us = window.span_ns // 1000

@@ -169,3 +169,16 @@ def test_a_gate_event_that_fails_takes_no_place(store: SqliteEventStore) -> None
     store.append_event_within(gate(store, 2), limits)
 
     assert store.select("SELECT seq FROM places").rows == ((2,),)
+
+
+def test_a_call_without_a_place_is_told_when_to_ask_again(
+    store: SqliteEventStore,
+) -> None:
+    """Nobody knows when the other call ends, so the time is a fixed one."""
+    limits = CallLimits("std:fs.read", 1)
+    store.append_event_within(gate(store, 1), limits)
+
+    with pytest.raises(RateLimitedError, match="1 at once") as refused:
+        store.append_event_within(gate(store, 2), limits)
+
+    assert refused.value.retry_after_ms == 1_000
