@@ -45,6 +45,7 @@ _OF_TIME: Final[Callable[[Sequence[Any]], int]] = itemgetter(AT_US)
 _CALLER: Final = _NAMES.index("caller")
 _GRANT_SET: Final = _NAMES.index("grant_set")
 
+_RAN: Final = frozenset({SUCCESS, EXECUTION_FAILED})
 #: Calls that ran with what they were granted: what counts as a use of it.
 IS_USE: Final = (
     f"kind = {CALL} AND outcome IN ({SUCCESS}, {EXECUTION_FAILED})"
@@ -121,15 +122,15 @@ def names_of(
 def uses_of(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int, int, int]]:
     """Return what the calls of *rows* add to ``uses``."""
     found: dict[tuple[int, int], list[int]] = {}
-    for row in rows:
-        if (
-            row[KIND] == CALL
-            and row[OUTCOME_COLUMN] in (SUCCESS, EXECUTION_FAILED)
-            and not row[FLAGS] & DRY_RUN
-            and row[_CALLER] is not None
-            and row[_GRANT_SET] is not None
-        ):
-            found.setdefault((row[_CALLER], row[_GRANT_SET]), []).append(row[AT_US])
+    for at_us, caller, grant_set in [
+        (row[AT_US], row[_CALLER], row[_GRANT_SET])
+        for row in rows
+        if row[KIND] == CALL
+        and row[OUTCOME_COLUMN] in _RAN
+        and not row[FLAGS] & DRY_RUN
+    ]:
+        if caller is not None and grant_set is not None:
+            found.setdefault((caller, grant_set), []).append(at_us)
     return [
         (caller, grant_set, len(times), min(times), max(times))
         for (caller, grant_set), times in found.items()

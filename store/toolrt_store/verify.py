@@ -8,7 +8,9 @@ are told apart.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final
 
@@ -140,16 +142,17 @@ def verify_file(
         # One snapshot: what others append, prune or redact meanwhile is not in it.
         connection.execute("BEGIN")
         dictionary = Dictionary(connection)
-        return verify(
-            connection,
-            dictionary,
-            GrantSets(connection, dictionary),
-            store_id=store_id,
-            anchored=anchored,
-            first_key=first_key,
-            is_held=lambda public: is_held(key_path(path), public),
-            progress=progress,
-        )
+        with _no_collector():
+            return verify(
+                connection,
+                dictionary,
+                GrantSets(connection, dictionary),
+                store_id=store_id,
+                anchored=anchored,
+                first_key=first_key,
+                is_held=lambda public: is_held(key_path(path), public),
+                progress=progress,
+            )
     except sqlite.Error as error:
         waited_s = database.BUSY_TIMEOUT_S
         raise errors.from_sqlite(path, error, waited_s=waited_s) from error
@@ -157,6 +160,22 @@ def verify_file(
         raise errors.ForeignStoreError(path, "its rows do not agree") from error
     finally:
         connection.close()
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """
+    Keep the garbage collector from looking through rows, which hold no cycles.
+
+    It takes a twentieth of a verification; memory stays bounded without it.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _as_it_is(data: bytes) -> str:
