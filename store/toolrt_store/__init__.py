@@ -10,8 +10,10 @@ from toolrt_store.attempts import (
     Term,
 )
 from toolrt_store.errors import (
+    EventMissingError,
     ForeignStoreError,
     IdentityConflictError,
+    RecordSpooledError,
     StoreError,
     StoreLockedError,
     StoreMissingError,
@@ -37,8 +39,10 @@ __all__ = [
     "Attempt",
     "AttemptFilter",
     "Coverage",
+    "EventMissingError",
     "ForeignStoreError",
     "IdentityConflictError",
+    "RecordSpooledError",
     "SourceUsage",
     "SqliteEventStore",
     "StoreError",
