@@ -2,7 +2,7 @@
 Blocks of 4,096 events, and what is in each: the index behind all filters.
 
 Once a block is full, each name in it is noted with how often it occurs, in one go. It
-costs a tenth of an index on each column, is read to skip the blocks that cannot match,
+takes far less than an index on each column, is read to skip the blocks that cannot match,
 and answers how many events have a name without reading them. It says nothing that the
 events do not: `rebuild` makes it again from them.
 """

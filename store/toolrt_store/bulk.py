@@ -4,8 +4,7 @@ Many rows in one statement, given as one JSON text.
 To bind a value takes SQLite's Python driver longer than to store it, and it holds the
 interpreter's lock meanwhile; executemany gives the lock up and waits for it once a row.
 One text is bound at once and taken apart by SQLite itself, while other threads run: a
-main thread that is busy then costs a batch nothing, where it took executemany to a
-tenth of its speed.
+main thread that is busy slows a batch down far less.
 """
 
 # ruff: noqa: S608 - SQL is put together from constants; values are always bound

@@ -39,7 +39,7 @@ def link(
 ) -> Links:
     """Return the links of events, given as their resolved values, after *previous*."""
     prefix = b"toolrt/event/2\n" + store_id
-    # Half of an append and most of a verification: no function calls but the hashes.
+    # A third of a verification: no function calls but the hashes.
     bodies = [prefix + _ENCODE(resolved) for resolved in resolved_rows]
     chains: list[bytes] = []
     add = chains.append

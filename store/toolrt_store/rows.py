@@ -143,11 +143,10 @@ def encode_call(
     gate: OpenGate | None = None,
 ) -> Encoded:
     """
-    Return what `encode` makes of the Event of *call*, in a third of the time.
+    Return what `encode` makes of the Event of *call*, in half the time.
 
     An ordinary event needs no payload made and compared: its parts are the columns. What
-    is not ordinary goes the long way. Written out, since calls would take half as long
-    again.
+    is not ordinary goes the long way. Written out: calls of functions take longer.
     """
     event, details = call.event, call.details
     outcome = event.outcome
@@ -358,7 +357,7 @@ def resolve(
 
         texts: The fields and digests of free texts, by sequence.
     """
-    # A third of a verification: one loop, and every look-up bound before it.
+    # For every row of a verification: one loop, and every look-up bound before it.
     text, context_digest = dictionary.texts, dictionary.context_digests
     set_digest, process_text, texts_of = (
         sets.digests,
