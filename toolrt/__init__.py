@@ -32,7 +32,14 @@ from toolrt.audit.sinks import (
     SinkStats,
 )
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
-from toolrt.capability import AllowRule, Authority, CapabilitySet, ChainLink, Grant
+from toolrt.capability import (
+    AllowRule,
+    Authority,
+    CapabilitySet,
+    ChainLink,
+    Grant,
+    Link,
+)
 from toolrt.clock import Clock, SystemClock, now_rfc3339
 from toolrt.context import DEFAULT_TIERS, CallContext, PaginatedResult, TierLimits
 from toolrt.cursor import (
@@ -76,6 +83,7 @@ from toolrt.errors import (
     ToolNotFoundError,
     ToolrtError,
     ToolTimeoutError,
+    UcanError,
     UnknownKindError,
     UnknownPackError,
     UnstorableEventError,
@@ -217,6 +225,7 @@ __all__ = [
     "InvalidNamespaceError",
     "JsonLinesAuditSink",
     "KindHook",
+    "Link",
     "LoadedPacks",
     "Middleware",
     "MiddlewareCall",
@@ -277,6 +286,7 @@ __all__ = [
     "ToolTimeoutError",
     "ToolrtError",
     "UcanChain",
+    "UcanError",
     "UnknownKindError",
     "UnknownPackError",
     "UnstorableEventError",

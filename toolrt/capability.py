@@ -33,6 +33,28 @@ class AllowRule(
     config: str | None = None
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one link of a delegation chain says; never the token itself.
+
+    Times are Unix seconds: it counts from ``not_before`` (None: it does not say) until
+    just before ``expires``. ``bindings`` are pairs of an argument and the JSON text of
+    the value that a call has to give it. ``digest`` is the SHA-256, in hex, of what the
+    issuer signed; by it a delegation is revoked.
+    """
+
+    issuer: str
+    audience: str
+    #: Whose authority is delegated; along a chain always that of the root's issuer.
+    subject: str
+    #: Sorted.
+    capabilities: tuple[str, ...]
+    bindings: tuple[tuple[str, str], ...] = ()
+    not_before: int | None = None
+    expires: int
+    digest: str
+
+
 class ChainLink(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="chain"
 ):

@@ -25,6 +25,7 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     │   ├── PermissionDeniedError
     │   ├── GateUnavailableError
     │   ├── CapabilityDeniedError
+    │   ├── UcanError                     a delegation token; any of them fails closed
     │   └── RateLimitedError
     ├── ToolError                         raised by a handler on purpose
     ├── ToolFailedError                   what the caller of that handler gets
@@ -332,6 +333,31 @@ class CapabilityDeniedError(PolicyError):
         self.tool_id = tool_id
         who = "the caller" if caller is None else f"caller {caller!r}"
         super().__init__(f"{who} lacks {', '.join(self.missing)}, needed by {tool_id}")
+
+
+class UcanError(PolicyError):
+    """
+    A delegation token is refused, or could not even be checked.
+
+    ``code`` is one of ``toolrt.ucan.CODES``. ``link`` is the link at fault, root first
+    from 0, where there is one to name. ``digests`` names the tokens of the request, as
+    they are revoked; the message never holds a token.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        link: int | None = None,
+        digests: Sequence[str] = (),
+    ) -> None:
+        self.code = code
+        self.detail = detail
+        self.link = link
+        self.digests = tuple(digests)
+        why = f"{code}: {detail}" if detail else code
+        super().__init__(f"the delegation is refused: {why}")
 
 
 class RateLimitedError(PolicyError):
