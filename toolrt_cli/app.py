@@ -129,11 +129,30 @@ def provenance_explain(
     ctx: typer.Context,
     caller: Annotated[str, typer.Argument(metavar="CALLER")],
     capability: Annotated[str, typer.Argument(metavar="CAPABILITY")],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="WHEN", help="As of then, from the record"),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="If this rule or token were gone"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("-S", "--since", help="With --without: calls from then on [30d]"),
+    ] = None,
+    proof: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Show this delegation token too"),
+    ] = None,
 ) -> int:
-    """Explain why a caller has a capability, or has not."""
-    from toolrt_cli.commands.provenance import explain_command
+    """Explain why a caller has a capability, or has not; -o dot and mermaid draw it."""
+    from toolrt_cli.commands.provenance import Options, explain_command
 
-    return explain_command(session(ctx), streams(ctx), caller, capability)
+    options = Options(
+        at=at, without=tuple(without or ()), since=since, proofs=tuple(proof or ())
+    )
+    return explain_command(session(ctx), streams(ctx), caller, capability, options)
 
 
 @provenance.callback()

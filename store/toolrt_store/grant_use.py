@@ -17,7 +17,7 @@ from toolrt_store.grant_sets import SOURCE_COLUMNS, Grants, GrantSets
 from toolrt_store.query import Condition, Named, Span
 from toolrt_store.ranges import Range, ranges
 from toolrt_store.reader import Reader
-from toolrt_store.rows import GATE
+from toolrt_store.rows import CALL, DRY_RUN, EXECUTION_FAILED, GATE, SUCCESS
 from toolrt_store.usage import as_told
 
 
@@ -77,6 +77,11 @@ WHERE (?1 IS NULL OR u.caller = (SELECT id FROM names WHERE text = ?1))
   AND (?2 IS NULL OR g.capability = (SELECT id FROM names WHERE text = ?2))
 GROUP BY u.caller, g.capability, s.id ORDER BY min(u.first_us), s.id
 """
+#: `blocks.IS_USE` where other tables have columns of the same names.
+_IS_USE: Final = (
+    f"e.kind = {CALL} AND e.outcome IN ({SUCCESS}, {EXECUTION_FAILED})"
+    f" AND NOT e.flags & {DRY_RUN} AND e.grant_set IS NOT NULL"
+)
 _IS_GRANTED: Final = f"SELECT EXISTS (SELECT 1 FROM grants WHERE capability = ({_NAME}))"
 _HAS_POLICY: Final = (
     f"e.kind = {GATE} AND e.at_us <= ?"
@@ -143,7 +148,7 @@ def read_newest_with(
 
 
 def _ran(caller: str, after_us: int) -> Condition:
-    sql = f"{blocks.IS_USE} AND e.at_us > ? AND e.caller = ({_NAME})"
+    sql = f"{_IS_USE} AND e.at_us > ? AND e.caller = ({_NAME})"
     return Condition(sql, (after_us, caller))
 
 

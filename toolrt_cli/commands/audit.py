@@ -11,7 +11,12 @@ from toolrt_cli.documents import emit, write_facts
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
-from toolrt_cli.listing import attempt_filter, attempt_item, time_or_none
+from toolrt_cli.listing import (
+    attempt_filter,
+    attempt_item,
+    named_attempts,
+    time_or_none,
+)
 from toolrt_cli.output import Column, emit_document, emit_list, leaves
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.reading import open_to_read
@@ -52,22 +57,6 @@ def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:
     width = max(len(key) for key, _ in found) + 2
     for key, value in found:
         streams.out.write(f"{indent}{escape(key):<{width}}{escape(value)}\n")
-
-
-def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
-    """
-    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
-
-    Raises:
-        UsageError: Several begin so.
-    """
-    if name == "@last":
-        return store.query_attempts(AttemptFilter(), limit=1)
-    found = store.get_attempt(name)
-    if len(found) > 1:
-        several = ", ".join(attempt.call_id for attempt in found[:3])
-        raise UsageError(f"several records begin with {name}: {several}, …")
-    return found
 
 
 def _full(store: SqliteEventStore, attempt: Attempt) -> dict[str, Any]:

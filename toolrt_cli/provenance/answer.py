@@ -6,7 +6,7 @@ Pure: the clock, the record and the config were asked before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -271,23 +271,10 @@ def source_of(caller: str, grant: Grant) -> Source:
     found = grant.source
     if isinstance(found, AllowRule):
         return Rule(caller, found, (grant.capability,))
-    links = getattr(found, "links", ()) or (
-        Link(
-            issuer=found.issuer,
-            audience=caller,
-            capabilities=(grant.capability,),
-            digest=found.digest,
-        ),
+    last = Link(
+        issuer=found.issuer,
+        audience=caller,
+        capabilities=(grant.capability,),
+        digest=found.digest,
     )
-    return Token(code=OK, links=tuple(map(as_link, links)))
-
-
-def as_link(link: object) -> Link:
-    """Return *link*, which has the fields of a `Link`, as one."""
-    if isinstance(link, Link):
-        return link
-    fields: Mapping[str, object] = {
-        name: getattr(link, name) for name in Link.__struct_fields__ if hasattr(link, name)
-    }
-    found = msgspec.convert(fields, Link)
-    return found
+    return Token(code=OK, links=(last,))

@@ -55,16 +55,15 @@ def named_sources(facts: Facts, caller: str, name: str) -> list[Source]:
 
 def _is_place(rule: Rule, name: str) -> bool:
     source = rule.source
-    if name.isascii() and name.isdigit():
-        return name == str(source.line)
-    for column in (f":{source.column}", ""):
-        tail = f":{source.line}{column}"
-        if name.endswith(tail) and source.file is not None:
-            file = name.removesuffix(tail)
-            if file in (source.file, os.path.basename(source.file)):
-                return True
-            if os.path.abspath(file) == source.file:
-                return True
+    if source.file is None or source.line is None:
+        return name == rule.ref
+    for tail in (f"{source.line}:{source.column}", str(source.line)):
+        if name == tail:
+            return True
+        file = name.removesuffix(f":{tail}")
+        names = (source.file, os.path.basename(source.file))
+        if file != name and (file in names or os.path.abspath(file) == source.file):
+            return True
     return False
 
 

@@ -17,6 +17,7 @@ import msgspec
 from toolrt import AllowRule, Event, EventFilter, GateRule
 from toolrt.capability import Grant
 from toolrt_cli.grammar import UsageError
+from toolrt_cli.listing import named_attempts
 from toolrt_cli.policy import SCHEMA
 from toolrt_cli.problems import NotCoveredError, NotFoundError
 from toolrt_cli.provenance.answer import source_of
@@ -29,7 +30,7 @@ from toolrt_cli.provenance.facts import (
     Token,
 )
 from toolrt_cli.times import parse_time, show_utc
-from toolrt_store import Attempt, AttemptFilter, ForeignStoreError, SqliteEventStore
+from toolrt_store import Attempt, ForeignStoreError, SqliteEventStore
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,22 +83,6 @@ def moment(
     if store is None:
         raise NotCoveredError("nothing is recorded yet")
     return of_time(store, at_us)
-
-
-def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
-    """
-    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
-
-    Raises:
-        UsageError: Several begin so.
-    """
-    if name == "@last":
-        return store.query_attempts(AttemptFilter(), limit=1)
-    found = store.get_attempt(name)
-    if len(found) > 1:
-        several = ", ".join(attempt.call_id for attempt in found[:3])
-        raise UsageError(f"several records begin with {name}: {several}, …")
-    return found
 
 
 def of_time(store: SqliteEventStore, at_us: int) -> Moment:
