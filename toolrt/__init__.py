@@ -39,6 +39,7 @@ from toolrt.capability import (
     ChainLink,
     Grant,
     Link,
+    Refusal,
 )
 from toolrt.clock import Clock, SystemClock, now_rfc3339
 from toolrt.context import DEFAULT_TIERS, CallContext, PaginatedResult, TierLimits
@@ -55,6 +56,7 @@ from toolrt.errors import (
     AuditUnavailableError,
     CapabilityDeniedError,
     CircularPackDependencyError,
+    DelegationRefusedError,
     GateReceipt,
     GateUnavailableError,
     IdentityConflictError,
@@ -195,6 +197,7 @@ __all__ = [
     "CursorState",
     "CursorTooLargeError",
     "CustomObligation",
+    "DelegationRefusedError",
     "Deny",
     "DispatchHook",
     "Drop",
@@ -256,6 +259,7 @@ __all__ = [
     "RecordLostError",
     "RedactPaths",
     "RedactedString",
+    "Refusal",
     "Registry",
     "RegistryBuilder",
     "RegistryError",

@@ -9,6 +9,7 @@ from toolrt.capability import Link
 from toolrt.errors import UcanError
 from toolrt.ucan.codes import CODES
 from toolrt.ucan.did import decode_did, encode_did
+from toolrt.ucan.identity import Identity
 from toolrt.ucan.issue import did_of_seed, issue
 from toolrt.ucan.token import Token, binding_pairs, fits, token_digest
 from toolrt.ucan.verify import (
@@ -22,6 +23,7 @@ from toolrt.ucan.verify import (
 __all__ = [
     "CODES",
     "ChainResult",
+    "Identity",
     "Limits",
     "Link",
     "Token",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolrt.ucan.did import KEY_BYTES, encode_did
 from toolrt.ucan.token import COMMAND, encode_segment, signing_input
 from toolrt.ucan.verify import (
+    DEFAULT_LIMITS,
     Limits,
     read_chain,
     require_attenuation,
@@ -16,6 +17,9 @@ from toolrt.ucan.verify import (
     require_signatures,
     require_window,
 )
+
+if TYPE_CHECKING:
+    from nacl.signing import SigningKey
 
 _NONCE_BYTES: Final = 16
 
@@ -30,6 +34,16 @@ def did_of_seed(seed: bytes) -> str:
     return encode_did(bytes(_signing_key(seed).verify_key))
 
 
+def sign_with(seed: bytes, data: bytes) -> bytes:
+    """
+    Return the signature of *data* by the private key *seed*.
+
+    Raises:
+        ValueError: It has not 32 bytes.
+    """
+    return bytes(_signing_key(seed).sign(data).signature)
+
+
 def issue(
     seed: bytes,
     *,
@@ -41,7 +55,7 @@ def issue(
     proof: str | None = None,
     nonce: str | None = None,
     meta: Mapping[str, Any] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits | None = None,
 ) -> str:
     """
     Return the token in which the holder of *seed* delegates to *audience*.
@@ -72,8 +86,7 @@ def issue(
         TypeError: *bindings* or *meta* is not JSON.
         RecursionError: They are nested without end.
     """
-    key = _signing_key(seed)
-    issuer = encode_did(bytes(key.verify_key))
+    issuer = did_of_seed(seed)
     claims: dict[str, Any] = {
         "iss": issuer,
         "aud": audience,
@@ -93,9 +106,9 @@ def issue(
     if meta is not None:
         claims["meta"] = meta
     signed = signing_input(claims)
-    signature = encode_segment(key.sign(signed.encode("ascii")).signature)
+    signature = encode_segment(sign_with(seed, signed.encode("ascii")))
     token = f"{signed}.{signature}"
-    _require_sound(token, limits)
+    _require_sound(token, limits or DEFAULT_LIMITS)
     return token
 
 
@@ -109,7 +122,7 @@ def _require_sound(token: str, limits: Limits) -> None:
     require_attenuation(links)
 
 
-def _signing_key(seed: bytes) -> Any:
+def _signing_key(seed: bytes) -> SigningKey:
     from nacl.signing import SigningKey
 
     if len(seed) != KEY_BYTES:

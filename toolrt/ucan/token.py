@@ -56,13 +56,13 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
 
 
-def token_digest(token: str) -> str:
+def token_digest(token: object) -> str:
     """
     Return by which digest *token* is revoked: SHA-256, in hex, of what its issuer signed.
 
-    Of text that is no token it is a digest too, so that a refusal can name it.
+    Of what is no token it is a digest too, so that a refusal can name it.
     """
-    signed = token.rpartition(".")[0]
+    signed = token.rpartition(".")[0] if isinstance(token, str) else ""
     return hashlib.sha256(signed.encode("utf-8", "backslashreplace")).hexdigest()
 
 

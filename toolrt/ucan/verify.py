@@ -47,6 +47,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"leeway_s is from 0 to {MAX_LEEWAY_S}")
 
 
+DEFAULT_LIMITS: Final = Limits()
+
+
 class ChainResult(msgspec.Struct, frozen=True, kw_only=True):
     """
     The verdict on a chain; true if it grants.
@@ -74,7 +77,7 @@ def verify_chain(
     revoked: Container[str] = (),
     revoked_before: Mapping[str, int] | None = None,
     at: int,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits | None = None,
 ) -> ChainResult:
     """
     Return what the chain that ends in *token* grants *audience*. Never raises for it.
@@ -116,7 +119,7 @@ def require_chain(
     revoked: Container[str] = (),
     revoked_before: Mapping[str, int] | None = None,
     at: int,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits | None = None,
 ) -> ChainResult:
     """
     Like `verify_chain`, for those who cannot go on without the chain.
@@ -124,6 +127,7 @@ def require_chain(
     Raises:
         UcanError: The chain does not grant; ``code`` says why.
     """
+    limits = limits or DEFAULT_LIMITS
     tokens = read_chain(token, limits=limits)
     require_signatures(tokens)
     links = tuple(one.link for one in tokens)
@@ -139,7 +143,7 @@ def require_chain(
     return ChainResult(code=OK, capabilities=frozenset(leaf.capabilities), links=links)
 
 
-def read_chain(token: object, *, limits: Limits = Limits()) -> tuple[Token, ...]:  # noqa: B008 - frozen
+def read_chain(token: object, *, limits: Limits | None = None) -> tuple[Token, ...]:
     """
     Return what the links of *token* say, the root first: nothing of it is verified.
 
@@ -149,6 +153,7 @@ def read_chain(token: object, *, limits: Limits = Limits()) -> tuple[Token, ...]
     Raises:
         UcanError: A token is not in form, or the chain is too long.
     """
+    limits = limits or DEFAULT_LIMITS
     found = [read_token(token, max_chars=limits.max_chars)]
     while (parent := found[-1].parent) is not None:
         if len(found) == limits.max_depth:
@@ -164,15 +169,22 @@ def require_signatures(tokens: tuple[Token, ...]) -> None:
     Raises:
         UcanError: ``signature``.
     """
+    for depth, token in enumerate(tokens):
+        if not is_signed(token.key, token.signed, token.signature):
+            raise UcanError("signature", link=depth)
+
+
+def is_signed(key: bytes, data: bytes, signature: bytes) -> bool:
+    """Return whether *signature*, of any length, is that of the public *key*."""
     # libsodium also refuses keys and R of small order, and S that is not reduced.
-    from nacl.exceptions import BadSignatureError
+    from nacl.exceptions import CryptoError
     from nacl.signing import VerifyKey
 
-    for depth, token in enumerate(tokens):
-        try:
-            VerifyKey(token.key).verify(token.signed, token.signature)
-        except BadSignatureError:
-            raise UcanError("signature", link=depth) from None
+    try:
+        VerifyKey(key).verify(data, signature)
+    except CryptoError:  # which all that it raises is
+        return False
+    return True
 
 
 def require_own_authority(root: Link) -> None:
