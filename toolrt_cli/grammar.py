@@ -18,7 +18,9 @@ from toolrt.errors import ToolrtError
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "md", "name")
 #: What one command takes beside them, by its words.
-MORE_FORMATS: Final = {("provenance", "explain"): ("tree", "dot", "mermaid")}
+MORE_FORMATS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("provenance", "explain"): ("tree", "dot", "mermaid"),
+}
 
 
 class UsageError(ToolrtError):
@@ -70,7 +72,8 @@ GLOBAL: Final = (
 #: The same, with the formats of every command.
 _GLOBAL_OF_ANY: Final = tuple(
     msgspec.structs.replace(
-        flag, choices=(*FORMATS, *(one for more in MORE_FORMATS.values() for one in more))
+        flag,
+        choices=(*FORMATS, *(one for more in MORE_FORMATS.values() for one in more)),
     )
     if flag.field == "output"
     else flag

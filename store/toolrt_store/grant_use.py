@@ -73,8 +73,6 @@ FROM (
 JOIN (SELECT DISTINCT grant_set, capability, source FROM grants) AS g
   ON g.grant_set = u.grant_set
 JOIN grant_sources AS s ON s.id = g.source
-WHERE (?1 IS NULL OR u.caller = (SELECT id FROM names WHERE text = ?1))
-  AND (?2 IS NULL OR g.capability = (SELECT id FROM names WHERE text = ?2))
 GROUP BY u.caller, g.capability, s.id ORDER BY min(u.first_us), s.id
 """
 #: `blocks.IS_USE` where other tables have columns of the same names.
@@ -82,7 +80,9 @@ _IS_USE: Final = (
     f"e.kind = {CALL} AND e.outcome IN ({SUCCESS}, {EXECUTION_FAILED})"
     f" AND NOT e.flags & {DRY_RUN} AND e.grant_set IS NOT NULL"
 )
-_IS_GRANTED: Final = f"SELECT EXISTS (SELECT 1 FROM grants WHERE capability = ({_NAME}))"
+_IS_GRANTED: Final = (
+    f"SELECT EXISTS (SELECT 1 FROM grants WHERE capability = ({_NAME}))"
+)
 _HAS_POLICY: Final = (
     f"e.kind = {GATE} AND e.at_us <= ?"
     " AND e.context IN (SELECT id FROM contexts WHERE policy IS NOT NULL)"
@@ -90,16 +90,11 @@ _HAS_POLICY: Final = (
 
 
 def read_uses(
-    connection: sqlite.Connection,
-    dictionary: Dictionary,
-    sets: GrantSets,
-    *,
-    caller: str | None,
-    capability: str | None,
+    connection: sqlite.Connection, dictionary: Dictionary, sets: GrantSets
 ) -> list[GrantUse]:
-    """Return the use of every grant, of one caller or capability where they are given."""
+    """Return the use of every grant."""
     found = []
-    for row in connection.execute(_USES, (caller, capability)).fetchall():
+    for row in connection.execute(_USES).fetchall():
         who, what, calls, first_us, last_us, *columns = row
         name = dictionary.texts[what]
         source = as_told(sets.source(*columns), name)
@@ -143,7 +138,9 @@ def read_newest_with(
     """Return the newest calls of *caller* that ran with one of the sets *numbers*."""
     condition = _ran(caller, after_us)
     listed = ", ".join(str(int(number)) for number in numbers)
-    found = Condition(f"{condition.sql} AND e.grant_set IN ({listed})", condition.values)
+    found = Condition(
+        f"{condition.sql} AND e.grant_set IN ({listed})", condition.values
+    )
     return reader.events(found, _where(connection, caller, after_us), limit=limit)
 
 

@@ -462,20 +462,12 @@ class SqliteEventStore:
         with self._reading():
             return usage.read_usage(self._connection, self._sets, caller, capability)
 
-    def uses(
-        self, *, caller: str | None = None, capability: str | None = None
-    ) -> list[GrantUse]:
+    def uses(self) -> list[GrantUse]:
         """Return how often each grant was used, by caller, capability and source."""
         from toolrt_store import grant_use
 
         with self._reading():
-            return grant_use.read_uses(
-                self._connection,
-                self._dictionary,
-                self._sets,
-                caller=caller,
-                capability=capability,
-            )
+            return grant_use.read_uses(self._connection, self._dictionary, self._sets)
 
     def calls_by_grants(self, caller: str, after_us: int) -> list[GrantCalls]:
         """Return the grants that calls of *caller* ran with after *after_us*."""

@@ -18,11 +18,17 @@ from toolrt_cli.listing import (
     time_or_none,
 )
 from toolrt_cli.output import Column, emit_document, emit_list, leaves
-from toolrt_cli.problems import NotFoundError, near_names
+from toolrt_cli.problems import NotCoveredError, NotFoundError, near_names
 from toolrt_cli.reading import open_to_read
 from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import Session
-from toolrt_store import VALUE_FIELDS, Attempt, AttemptFilter, SqliteEventStore
+from toolrt_store import (
+    VALUE_FIELDS,
+    Attempt,
+    AttemptFilter,
+    SqliteEventStore,
+    StoreError,
+)
 
 
 def show_command(session: Session, streams: Streams, name: str) -> int:
@@ -39,10 +45,16 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
             raise NotFoundError("record", name)
         assert store is not None
         document = _full(store, found[0])
+        why = _denial(store, found[0], streams)
+    if why is not None:
+        document["denial"] = why
 
     def draw() -> None:
-        facts = {key: value for key, value in document.items() if key != "events"}
+        apart = ("events", "denial")
+        facts = {key: value for key, value in document.items() if key not in apart}
         _write_leaves(facts, "", streams)
+        if why is not None:
+            _write_denial(streams, why)
         for event in document["events"]:
             streams.out.write(f"\n{escape(str(event['id']))}\n")
             _write_leaves(event, "  ", streams)
@@ -50,6 +62,30 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
     fmt = streams.settings.output
     emit_document(streams.out, "attempt", document, fmt, streams.out_terminal, draw)
     return Exit.OK
+
+
+def _denial(
+    store: SqliteEventStore, attempt: Attempt, streams: Streams
+) -> dict[str, Any] | None:
+    """Return why the attempt was denied, None if it was not or nobody can tell."""
+    is_denied = attempt.decision in ("deny", "gate_unavailable")
+    if not is_denied and attempt.outcome != "capability_denied":
+        return None
+    from toolrt_cli.provenance.denial import denial
+
+    try:
+        return denial(store, attempt)
+    except (NotCoveredError, StoreError) as exc:  # the record is shown all the same
+        streams.remark(f"why it was denied cannot be told: {exc}")
+        return None
+
+
+def _write_denial(streams: Streams, why: dict[str, Any]) -> None:
+    from toolrt_cli.commands.provenance import clock_of, write_lines
+    from toolrt_cli.provenance.text import render_denial
+
+    streams.out.write("\n")
+    write_lines(streams, render_denial(why, clock=clock_of(streams)))
 
 
 def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:

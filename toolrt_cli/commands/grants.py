@@ -12,7 +12,12 @@ from toolrt_cli.listing import now_us, time_or_none
 from toolrt_cli.output import Column, emit_list
 from toolrt_cli.provenance.answer import is_same, seconds_text
 from toolrt_cli.provenance.facts import OK, Document, Facts, Rule, Source, Token
-from toolrt_cli.provenance.known import require_caller, require_capability, require_known
+from toolrt_cli.provenance.known import (
+    require_caller,
+    require_capability,
+    require_known,
+    used_of,
+)
 from toolrt_cli.provenance.near import ago
 from toolrt_cli.provenance.today import facts_of
 from toolrt_cli.provenance.tokens import tokens_of
@@ -24,7 +29,9 @@ from toolrt_store import SqliteEventStore
 from toolrt_store.grant_use import GrantUse
 
 
-def can_command(session: Session, streams: Streams, caller: str, capability: str) -> int:
+def can_command(
+    session: Session, streams: Streams, caller: str, capability: str
+) -> int:
     """
     Say yes or no, or nothing with ``--quiet``: exit 0 granted, 3 refused.
 
@@ -60,13 +67,19 @@ def list_command(session: Session, streams: Streams, caller: str) -> int:
     facts = _facts(session, caller)
     with open_to_read(session) as store:
         require_caller(session, store, caller, (facts,))
-        uses = [] if store is None else store.uses(caller=caller)
-    items = [
-        {"capability": name, **_grant_item(facts, caller, name, uses)}
-        for name in facts.capabilities_of(caller)
-    ]
+        items = [
+            {"capability": name, **_grant_item(facts, store, caller, name)}
+            for name in facts.capabilities_of(caller)
+        ]
     columns = [Column("capability", "CAPABILITY"), *_GRANT_COLUMNS]
-    _emit(streams, "grants", items, columns, "capability", {"caller": caller})
+    _emit(
+        streams,
+        "grants",
+        items,
+        columns=columns,
+        name_key="capability",
+        meta={"caller": caller},
+    )
     refused = facts.refused_token
     if refused is not None:
         streams.remark(f"nothing is granted: {refused.ref}: {refused.why}")
@@ -83,14 +96,20 @@ def who_command(session: Session, streams: Streams, capability: str) -> int:
     every = [_facts(session, name) for name in session.config.config.callers]
     with open_to_read(session) as store:
         require_capability(store, capability, (facts_of(session), *every))
-        uses = [] if store is None else store.uses(capability=capability)
-    items = [
-        {"caller": name, **_grant_item(facts, name, capability, uses)}
-        for name, facts in zip(session.config.config.callers, every, strict=True)
-        if facts.sources(name, capability)
-    ]
+        items = [
+            {"caller": name, **_grant_item(facts, store, name, capability)}
+            for name, facts in zip(session.config.config.callers, every, strict=True)
+            if facts.sources(name, capability)
+        ]
     columns = [Column("caller", "CALLER"), *_GRANT_COLUMNS]
-    _emit(streams, "holders", items, columns, "caller", {"capability": capability})
+    _emit(
+        streams,
+        "holders",
+        items,
+        columns=columns,
+        name_key="caller",
+        meta={"capability": capability},
+    )
     return Exit.OK
 
 
@@ -114,7 +133,14 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
     first = covers["first"] if covers else None
     is_covered = first is not None and first <= show_utc(since_us)
     meta = {"since": show_utc(since_us), "covers": covers, "covered": is_covered}
-    _emit(streams, "unused", items, _UNUSED_COLUMNS, "capability", meta)
+    _emit(
+        streams,
+        "unused",
+        items,
+        columns=_UNUSED_COLUMNS,
+        name_key="capability",
+        meta=meta,
+    )
     streams.remark(_about_range(meta, len(items)))
     return Exit.OK
 
@@ -174,7 +200,14 @@ def expiring_command(session: Session, streams: Streams, within: str) -> int:
     ]
     items.sort(key=lambda item: (item["expires"] or "", item["caller"]))
     meta = {"until": show_utc(int(until_s) * 1_000_000)}
-    _emit(streams, "expiring", items, _TOKEN_COLUMNS, "digest", meta)
+    _emit(
+        streams,
+        "expiring",
+        items,
+        columns=_TOKEN_COLUMNS,
+        name_key="digest",
+        meta=meta,
+    )
     if not items:
         streams.remark(f"no delegation token ends within {within}")
     return Exit.FAILED if items else Exit.OK
@@ -213,22 +246,13 @@ def _facts(session: Session, caller: str) -> Facts:
 
 
 def _grant_item(
-    facts: Facts, caller: str, capability: str, uses: Sequence[GrantUse]
+    facts: Facts, store: SqliteEventStore | None, caller: str, capability: str
 ) -> Document:
-    sources = facts.sources(caller, capability)
-    # A call that several sources grant counts once: what the busiest of them has.
-    own = [
-        use
-        for use in uses
-        if use.caller == caller and use.capability == capability
-    ]
+    used = used_of(store, caller, capability)
     return {
-        "sources": [_source_item(one) for one in sources],
-        "calls": max(
-            (sum(u.calls for u in own if is_same(one, u.source)) for one in sources),
-            default=0,
-        ),
-        "last": time_or_none(max((use.last_us for use in own), default=None)),
+        "sources": [_source_item(one) for one in facts.sources(caller, capability)],
+        "calls": used.calls,
+        "last": time_or_none(used.last_us),
     }
 
 
@@ -246,7 +270,11 @@ def _uses_of(
 
 def _source_item(source: Source) -> Document:
     if isinstance(source, Rule):
-        return {"kind": "allow_list", "ref": source.ref, "pattern": source.source.pattern}
+        return {
+            "kind": "allow_list",
+            "ref": source.ref,
+            "pattern": source.source.pattern,
+        }
     return {"kind": "delegation", "ref": source.ref, "pattern": None}
 
 
@@ -260,9 +288,11 @@ def _left(item: Any) -> str:
 
 def _chain(item: Any) -> str:
     chain = item["chain"]
-    return " → ".join([*(link["issuer"] for link in chain), chain[-1]["audience"]]) if (
-        chain
-    ) else ""
+    return (
+        " → ".join([*(link["issuer"] for link in chain), chain[-1]["audience"]])
+        if (chain)
+        else ""
+    )
 
 
 _GRANT_COLUMNS: Final = [
@@ -292,6 +322,7 @@ def _emit(
     streams: Streams,
     schema: str,
     items: Sequence[Document],
+    *,
     columns: Sequence[Column],
     name_key: str,
     meta: Document,

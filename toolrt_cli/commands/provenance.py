@@ -87,7 +87,9 @@ def answer(
     )
     if then is not None:
         document["at"] = then.as_document()
-        document["today"] = _today(today, caller, capability, document["decision"])
+        if not removed:
+            decision = document["decision"]
+            document["today"] = _today(today, caller, capability, decision)
     elif document["decision"] == "deny" and not removed and not today.refused_token:
         file = session.config_to_edit
         change = grant_lines(session.config, file, caller, [capability])

@@ -16,13 +16,13 @@ from toolrt.capability import Grant
 from toolrt_cli.output import to_json
 from toolrt_cli.provenance.ends import ends
 from toolrt_cli.provenance.facts import (
-    OK,
     Document,
     Facts,
     Link,
     Rule,
     Source,
     Token,
+    as_link,
     place,
 )
 from toolrt_cli.provenance.gate_outlook import outlook
@@ -83,7 +83,7 @@ def explain(
         "rejected": []
         if paths
         else rejected(facts, caller, capability, removed=removed, now_us=now_us),
-        "used": _used(used, sources),
+        "used": _used(used, facts.sources(caller, capability)),
         "effective_until": None if None in untils else max(untils, default=None),
         "ends": _ends(sources),
         "gate": outlook(left, caller, capability),
@@ -106,8 +106,12 @@ def _path(
         ]
     return {
         "links": links,
-        "effective_from": max((x["not_before"] for x in links if x["not_before"]), default=None),
-        "effective_until": min((x["expires"] for x in links if x["expires"]), default=None),
+        "effective_from": max(
+            (x["not_before"] for x in links if x["not_before"]), default=None
+        ),
+        "effective_until": min(
+            (x["expires"] for x in links if x["expires"]), default=None
+        ),
         "used": _counts([use for use in used.sources if is_same(source, use.source)]),
     }
 
@@ -156,9 +160,12 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
     checks.append(_check("capability", f"grants {capability}"))
     checks.append(_check("window", _window(link)))
     checks.append(_check("revocation", "not revoked"))
-    checks += [_check("binding", f"{name} must be {text}") for name, text in link.bindings]
+    checks += [
+        _check("binding", f"{name} must be {text}") for name, text in link.bindings
+    ]
     if index == len(token.links) - 1:
         checks.append(_check("audience", "it is for the caller"))
+        checks.append(_check("possession", _possession(token)))
     is_root_known = root is not None and not index
     return {
         "kind": "delegation",
@@ -176,6 +183,12 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
         "not_before": seconds_text(link.not_before),
         "expires": seconds_text(link.expires),
     }
+
+
+def _possession(token: Token) -> str:
+    if token.is_bearer:
+        return "a bearer token: the key of the caller is not asked for"
+    return "counts for whoever has the key of the caller at hand"
 
 
 def _narrowing(before: Link, link: Link) -> str:
@@ -242,9 +255,19 @@ def _recorded(source: AllowRule | ChainLink) -> Document:
     """Return a source that the record names and that grants nothing now."""
     if isinstance(source, AllowRule):
         where = {"file": source.file, "line": source.line, "column": source.column}
-        return {"kind": "allow_list", "source": where, "pattern": source.pattern, "digest": None}
+        return {
+            "kind": "allow_list",
+            "source": where,
+            "pattern": source.pattern,
+            "digest": None,
+        }
     nowhere = {"file": None, "line": None, "column": None}
-    return {"kind": "delegation", "source": nowhere, "pattern": None, "digest": source.digest}
+    return {
+        "kind": "delegation",
+        "source": nowhere,
+        "pattern": None,
+        "digest": source.digest,
+    }
 
 
 def _ends(sources: Sequence[Source]) -> list[list[list[Document]]]:
@@ -271,10 +294,13 @@ def source_of(caller: str, grant: Grant) -> Source:
     found = grant.source
     if isinstance(found, AllowRule):
         return Rule(caller, found, (grant.capability,))
+    if found.links:
+        return Token(links=tuple(map(as_link, found.links)), is_bearer=found.bearer)
+    # Recorded when only the last link was kept.
     last = Link(
         issuer=found.issuer,
         audience=caller,
         capabilities=(grant.capability,),
         digest=found.digest,
     )
-    return Token(code=OK, links=(last,))
+    return Token(links=(last,), is_bearer=found.bearer)

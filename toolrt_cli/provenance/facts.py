@@ -70,11 +70,15 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     file: str | None = None
     root: Root | None = None
+    #: Whether it counts without the key of the caller.
+    is_bearer: bool = False
+    #: Its digest where nothing else of it is known.
+    named: str = ""
 
     @property
     def digest(self) -> str:
         """The digest of its last link, the token's own."""
-        return self.links[-1].digest if self.links else ""
+        return self.links[-1].digest if self.links else self.named
 
     @property
     def ref(self) -> str:
@@ -186,8 +190,10 @@ def is_pattern(text: str) -> bool:
 
 def covers(pattern: str, capability: str) -> bool:
     """Return whether *pattern*, read as it is when a config is loaded, has the name."""
-    return bool(glob(pattern).match(capability)) if is_pattern(pattern) else (
-        pattern == capability
+    return (
+        bool(glob(pattern).match(capability))
+        if is_pattern(pattern)
+        else (pattern == capability)
     )
 
 
@@ -206,4 +212,12 @@ def known_capabilities(facts: Facts) -> Sequence[str]:
         for name in rule.capabilities
     ]
     shown = [name for token in facts.tokens for name in sorted(token.capabilities)]
-    return tuple(dict.fromkeys([*sorted(facts.declared or ()), *named, *granted, *shown]))
+    return tuple(
+        dict.fromkeys([*sorted(facts.declared or ()), *named, *granted, *shown])
+    )
+
+
+def as_link(link: object) -> Link:
+    """Return *link*, which has the fields of a `Link`, as one."""
+    names = Link.__struct_fields__
+    return Link(**{name: getattr(link, name) for name in names})

@@ -18,7 +18,12 @@ from toolrt_cli.provenance.facts import Document, place
 from toolrt_cli.provenance.text import describe
 
 #: How a node stands: the sort is its colour.
-_COLOURS: Final = {"yes": "#2e7d32", "no": "#c62828", "may": "#ef6c00", "name": "#37474f"}
+_COLOURS: Final = {
+    "yes": "#2e7d32",
+    "no": "#c62828",
+    "may": "#ef6c00",
+    "name": "#37474f",
+}
 
 
 class _Node(msgspec.Struct, frozen=True):
@@ -119,7 +124,9 @@ def markdown(document: Document) -> Iterator[str]:
     allowed = document["decision"] == "allow"
     may = "may use" if allowed else "may not use"
     verdict = document["decision"].upper()
-    caller, capability = map(markdown_text, (document["caller"], document["capability"]))
+    caller, capability = map(
+        markdown_text, (document["caller"], document["capability"])
+    )
     yield f"**{verdict}**: {caller} {may} {capability}"
     yield ""
     for path in document["paths"]:
@@ -153,4 +160,3 @@ DRAWINGS: Final[Mapping[str, Callable[[Document], Iterator[str]]]] = {
     "mermaid": mermaid,
     "md": markdown,
 }
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from toolrt.capability import AllowRule, ChainLink, Grant
 from toolrt_cli.grammar import UsageError
@@ -81,7 +81,10 @@ def impact(
         "since": show_utc(since_us),
         "covers": None
         if covers is None
-        else {"first": time_or_none(covers.first_us), "last": time_or_none(covers.last_us)},
+        else {
+            "first": time_or_none(covers.first_us),
+            "last": time_or_none(covers.last_us),
+        },
         "refused": {"calls": 0, "first": []}
         if store is None
         else _refused(store, facts, caller, removed, since_us),
@@ -113,7 +116,9 @@ def _refused(
         if names:
             lost[found.number] = names
             calls += found.calls
-    events = store.newest_with(caller, since_us - 1, tuple(lost), _NAMED) if lost else []
+    events = (
+        store.newest_with(caller, since_us - 1, tuple(lost), _NAMED) if lost else []
+    )
     every = sorted({name for names in lost.values() for name in names})
     return {
         "calls": calls,
@@ -131,9 +136,8 @@ def _refused(
     }
 
 
-def _granted_names(payload: object) -> Sequence[str]:
-    assert isinstance(payload, dict)
-    return payload.get("granted_capabilities", ())
+def _granted_names(payload: Mapping[str, Any]) -> Sequence[str]:
+    return tuple(payload.get("granted_capabilities", ()))
 
 
 def _all_sources(facts: Facts, caller: str) -> Iterator[Source]:
@@ -155,5 +159,3 @@ def _lost(
 
 def _is_among(recorded: AllowRule | ChainLink, sources: Sequence[Source]) -> bool:
     return any(is_same(source, recorded) for source in sources)
-
-

@@ -29,9 +29,16 @@ _SECONDS: Final = 1_000_000
 _DAY_S: Final = 86_400
 
 # How far from granting, the nearest first.
-_REMOVED, _BAD_TOKEN, _LATE_TOKEN, _MISSPELT, _UNDECLARED, _OTHERS, _TOO_LITTLE, _FAR = (
-    range(8)
-)
+(
+    _REMOVED,
+    _BAD_TOKEN,
+    _LATE_TOKEN,
+    _MISSPELT,
+    _UNDECLARED,
+    _OTHERS,
+    _TOO_LITTLE,
+    _FAR,
+) = range(8)
 
 
 def rejected(
@@ -61,8 +68,10 @@ def _would(source: Source, caller: str, capability: str) -> bool:
 
 def _gone(source: Source) -> Document:
     if isinstance(source, Rule):
-        return _rule(source, "removed", "it is taken away", "keep it", _REMOVED)
-    return _token(source, "removed", "it is taken away", "keep it", _REMOVED)
+        return _rule(
+            source, "removed", "it is taken away", "leave it in place", _REMOVED
+        )
+    return _token(source, "removed", "it is taken away", "leave it in place", _REMOVED)
 
 
 def _own_rules(facts: Facts, caller: str, capability: str) -> Iterator[Document]:
@@ -84,8 +93,10 @@ def _own_rules(facts: Facts, caller: str, capability: str) -> Iterator[Document]
             )
             continue
         is_typo = likeness(pattern, capability) >= _TYPO
-        change = f"write {to_json(capability)} in its place" if is_typo else (
-            f"list {to_json(capability)} beside it"
+        change = (
+            f"write {to_json(capability)} in its place"
+            if is_typo
+            else (f"list {to_json(capability)} beside it")
         )
         yield _rule(
             rule,
@@ -122,7 +133,13 @@ def _tokens(facts: Facts, capability: str, now_us: int) -> Iterator[Document]:
                 _TOO_LITTLE,
             )
         elif token.code == OK:
-            yield _token(token, "other_token", "another token does not hold", "take that one away", _BAD_TOKEN)
+            yield _token(
+                token,
+                "other_token",
+                "another token does not hold",
+                "take that one away",
+                _BAD_TOKEN,
+            )
         else:
             yield _failed(token, capability, now_us)
 
@@ -143,7 +160,9 @@ def _failed(token: Token, capability: str, now_us: int) -> Document:
 
 def _lateness(token: Token, now_us: int) -> str:
     now = now_us // _SECONDS
-    expires = min((x.expires for x in token.links if x.expires is not None), default=None)
+    expires = min(
+        (x.expires for x in token.links if x.expires is not None), default=None
+    )
     if token.code == "expired" and expires is not None and expires <= now:
         return f"expired {ago(now - expires)} ago"
     starts = max((x.not_before for x in token.links if x.not_before), default=None)
@@ -202,5 +221,3 @@ def _token(token: Token, check: str, reason: str, change: str, rank: int) -> Doc
 def likeness(one: str, other: str) -> float:
     """Return how alike two names are, from 0 to 1; case does not count."""
     return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
-
-

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from toolrt import AllowRule, Event, EventFilter, GateRule
-from toolrt.capability import Grant
+from toolrt.capability import ChainLink, Grant
+from toolrt.ucan import CODES
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.listing import named_attempts
 from toolrt_cli.policy import SCHEMA
@@ -26,8 +27,12 @@ from toolrt_cli.provenance.facts import (
     Document,
     Facts,
     GatePolicy,
+    Link,
+    Root,
     Rule,
+    Source,
     Token,
+    as_link,
 )
 from toolrt_cli.times import parse_time, show_utc
 from toolrt_store import Attempt, ForeignStoreError, SqliteEventStore
@@ -82,12 +87,12 @@ def moment(
         raise UsageError(f"--at {text}: {show_utc(at_us)} is in the future")
     if store is None:
         raise NotCoveredError("nothing is recorded yet")
-    return of_time(store, at_us)
+    return of_time(store, at_us, caller)
 
 
-def of_time(store: SqliteEventStore, at_us: int) -> Moment:
+def of_time(store: SqliteEventStore, at_us: int, caller: str) -> Moment:
     """
-    Return the moment *at_us*.
+    Return the moment *at_us*, with the tokens that *caller* had shown by then.
 
     Raises:
         NotCoveredError: No gate event so early names a policy that is kept.
@@ -100,8 +105,32 @@ def of_time(store: SqliteEventStore, at_us: int) -> Moment:
         raise NotCoveredError(f"the store has no policy as of {when}{begins}")
     if found.content is None:
         raise NotCoveredError(f"the store lacks the policy {found.digest} of {when}")
-    facts = snapshot_facts(store, found.digest, found.content)
+    facts, roots = snapshot_facts(store, found.digest, found.content)
+    tokens = tuple(_shown_by(store, caller, at_us, roots))
+    facts = msgspec.structs.replace(facts, tokens=tokens)
     return Moment(at_us=at_us, seq=found.seq, policy=found.digest, facts=facts)
+
+
+def _shown_by(
+    store: SqliteEventStore, caller: str, at_us: int, roots: Mapping[str, Root]
+) -> Iterator[Token]:
+    """Yield the recorded tokens that calls of *caller* had used and that still held."""
+    seen: set[str] = set()
+    for use in store.uses():
+        chain = use.source
+        if not isinstance(chain, ChainLink) or use.caller != caller:
+            continue
+        if use.first_us > at_us or not chain.links or chain.digest in seen:
+            continue
+        seen.add(chain.digest)
+        links = tuple(map(as_link, chain.links))
+        root = roots.get(links[0].issuer)
+        if root is not None and all(_holds(link, at_us // 1_000_000) for link in links):
+            yield Token(links=links, root=root, is_bearer=chain.bearer)
+
+
+def _holds(link: Link, at: int) -> bool:
+    return (link.not_before or 0) <= at and (link.expires is None or at < link.expires)
 
 
 def of_call(
@@ -125,11 +154,12 @@ def of_call(
     if content is None and not had and not lacked:
         problem = f"call {attempt.call_id} names no policy that is kept"
         raise NotCoveredError(f"{problem}, and did not get {capability}")
-    facts = Facts()
+    facts, roots = Facts(), dict[str, Root]()
     if policy is not None and content is not None:
-        facts = snapshot_facts(store, policy, content)
+        facts, roots = snapshot_facts(store, policy, content)
     if had or lacked:
-        facts = _with_grants(facts, caller, capability, had)
+        sources = [*_refused(events), *(_source(caller, one, roots) for one in had)]
+        facts = _with_sources(facts, caller, capability, sources)
     return Moment(
         at_us=attempt.at_us,
         seq=attempt.seq,
@@ -160,11 +190,27 @@ def missing_of(events: Sequence[Event]) -> tuple[str, ...]:
     return ()
 
 
-def _with_grants(
-    facts: Facts, caller: str, capability: str, had: Sequence[Grant]
+def _refused(events: Sequence[Event]) -> Iterator[Token]:
+    """Yield the token that made the call be refused whatever else it had."""
+    for event in events:
+        refusal = None if event.details is None else event.details.grants.refusal
+        if refusal is not None:
+            why = CODES.get(refusal.code, refusal.code)
+            yield Token(code=refusal.code, why=why, named=refusal.token or "")
+            return
+
+
+def _source(caller: str, grant: Grant, roots: Mapping[str, Root]) -> Source:
+    found = source_of(caller, grant)
+    if isinstance(found, Token) and found.links[0].issuer in roots:
+        return msgspec.structs.replace(found, root=roots[found.links[0].issuer])
+    return found
+
+
+def _with_sources(
+    facts: Facts, caller: str, capability: str, sources: Sequence[Source]
 ) -> Facts:
-    """Return *facts* in which exactly *had* grants the capability to the caller."""
-    sources = [source_of(caller, grant) for grant in had]
+    """Return *facts* in which exactly *sources* grant the capability to the caller."""
     table = facts.callers.get(caller, Caller())
     others = [rule for rule in table.rules if capability not in rule.capabilities]
     rules = [source for source in sources if isinstance(source, Rule)]
@@ -174,9 +220,11 @@ def _with_grants(
     return msgspec.structs.replace(facts, callers=callers, tokens=tokens)
 
 
-def snapshot_facts(store: SqliteEventStore, digest: str, content: str) -> Facts:
+def snapshot_facts(
+    store: SqliteEventStore, digest: str, content: str
+) -> tuple[Facts, dict[str, Root]]:
     """
-    Return what the policy *content* says.
+    Return what the policy *content* says, and the issuers that it trusts.
 
     Raises:
         ForeignStoreError: It is not what was stored under *digest*.
@@ -184,11 +232,11 @@ def snapshot_facts(store: SqliteEventStore, digest: str, content: str) -> Facts:
     """
     if hashlib.sha256(content.encode()).hexdigest() != digest:
         raise ForeignStoreError(store.path, f"policy {digest} was changed")
+    document = msgspec.json.decode(content)
+    if document.get("schema") != SCHEMA:
+        raise NotCoveredError(f"policy {digest} is kept in another form")
     try:
-        document = msgspec.json.decode(content)
-        if document["schema"] != SCHEMA:
-            raise ValueError(document["schema"])
-        return _facts(document)
+        return _facts(document), _roots(document)
     except (ValueError, KeyError, TypeError) as exc:
         raise NotCoveredError(f"policy {digest} cannot be read") from exc
 
@@ -223,6 +271,19 @@ def _caller(config: Document, name: str, table: Document) -> Caller:
         actors=None if actors is None else tuple(actors),
         actors_place=f"{config['path']}:{line}" if line else None,
     )
+
+
+def _roots(document: Document) -> dict[str, Root]:
+    file = document["config"]["path"]
+    return {
+        one["did"]: Root(
+            one["did"],
+            None if one["capabilities"] is None else tuple(one["capabilities"]),
+            file,
+            one.get("line"),
+        )
+        for one in document["roots"]
+    }
 
 
 def _gate(config: Document, gate: Document) -> GatePolicy:

@@ -67,9 +67,10 @@ def _left(document: Document) -> str:
 def _moment(at: Mapping[str, Any], clock: Clock) -> str:
     if at["call_id"] is None:
         return f"{clock(at['time'])}, under the policy of event {at['seq']}"
-    asked = "" if at["asked_for"] else ", which did not ask for it"
-    source = "its own grants" if at["asked_for"] else "the policy in force then"
-    return f"{clock(at['time'])}, call {at['call_id']}{asked}; from {source}"
+    source = "its own record"
+    if not at["asked_for"]:
+        source = "the policy then, as its record does not say that it asked"
+    return f"{clock(at['time'])}, call {at['call_id']}, from {source}"
 
 
 def _path(path: Document, document: Document, clock: Clock) -> Iterator[str]:
@@ -120,7 +121,9 @@ def _gate(document: Document) -> Iterator[str]:
             continue
         says = _GATE_SAYS[item["decision"]].format(tool=item["tool"])
         if not allowed:
-            says = says.replace("denies", "would deny").replace("all the same", "anyway")
+            says = says.replace("denies", "would deny").replace(
+                "all the same", "anyway"
+            )
         source = item["source"]
         where = f" {place(source['file'], source['line'])}" if source else ""
         yield f"! the gate {says}:{where} {item['reason']}"
@@ -130,7 +133,7 @@ def _usage(used: Document, clock: Clock) -> Iterator[str]:
     yield _calls(used, clock)
     for other in used["others"]:
         how = describe(other)
-        yield f"    {_count(other['calls'])} of them by {how}, which grants nothing now"
+        yield f"    {other['calls']} of them by {how}, which grants nothing now"
 
 
 def _calls(used: Mapping[str, Any], clock: Clock) -> str:
@@ -150,7 +153,9 @@ def _refused(document: Document, clock: Clock) -> Iterator[str]:
         return
     refused = without["refused"]
     since, calls = clock(without["since"]), refused["calls"]
-    what = f"{_count(calls)} since {since}" if calls else f"no recorded call since {since}"
+    what = (
+        f"{_count(calls)} since {since}" if calls else f"no recorded call since {since}"
+    )
     yield f"it would have refused {what}"
     for call in refused["first"]:
         lost = ", ".join(call["capabilities"])
@@ -220,3 +225,27 @@ def wrapped(line: str, width: int) -> list[str]:
         else:
             current = longer
     return [*found, current]
+
+
+def render_denial(denial: Document, *, clock: Clock = str) -> list[str]:
+    """Return the lines of text that ``denial`` of ``toolrt.attempt/1`` says."""
+    by = {"gate": "the gate", "gate_unavailable": "a gate that could not decide"}
+    if denial["by"] == "capability":
+        lines = [f"DENY  {denial['reason']}"]
+        for document in denial["missing"]:
+            lines += [f"    {line}" for line in render(document, clock=clock)]
+        return lines
+    lines = [f"DENY  by {by[denial['by']]}: {denial['reason']}"]
+    if len(denial["rules"]) > 1:
+        lines.append("one of these, which only the arguments could tell apart:")
+    lines += [f"✗ {_rule_line(rule)}" for rule in denial["rules"]]
+    if not denial["rules"] and denial["by"] == "gate":
+        lines.append("✗ no rule on record gives this reason")
+    return lines
+
+
+def _rule_line(rule: Document) -> str:
+    sort = {"rule": "gate rule", "actors": "actors", "default": "gate default"}
+    where = place(rule["file"], rule["line"])
+    conditions = "; ".join(rule["conditions"])
+    return f"{sort[rule['kind']]} {where}{f': {conditions}' if conditions else ''}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-
 from toolrt import AllowRule, GateRule, Visibility
 from toolrt_cli.config import LoadedConfig
 from toolrt_cli.packs import place_of

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
-
 from toolrt.secrets import read_private_file
 from toolrt.ucan import (
     CODES,
@@ -23,7 +22,7 @@ from toolrt.ucan import (
 )
 from toolrt.ucan.verify import require_signatures
 from toolrt_cli.config import LoadedConfig
-from toolrt_cli.provenance.facts import OK, Link, Root, Token
+from toolrt_cli.provenance.facts import OK, Link, Root, Token, as_link
 
 #: At most so many tokens in one request.
 MOST: Final = 16
@@ -52,11 +51,15 @@ def tokens_of(
         return ()
     audience = (table.did if table else None) or caller
     verifier = _Verifier(config, audience, now_us // 1_000_000)
-    tokens = [verifier.token(path) for path in found[:MOST]]
+    # By what they are: a token given twice is one.
+    tokens = {
+        one.digest or path: one
+        for path, one in ((path, verifier.token(path)) for path in found[:MOST])
+    }
     if len(found) > MOST:
         why = CODES["too_many"]
-        tokens.append(Token(code="too_many", why=why, file=found[MOST]))
-    return tuple(tokens)
+        tokens[""] = Token(code="too_many", why=why, file=found[MOST])
+    return tuple(tokens.values())
 
 
 class _Verifier:
@@ -71,6 +74,7 @@ class _Verifier:
             max_ttl_s=int(table.max_ttl),
             leeway_s=int(table.leeway),
         )
+        self._is_bearer = table.bearer
         self._roots = roots_of(config)
         self._revoked = _revocations(config)
 
@@ -96,7 +100,14 @@ class _Verifier:
             limits=self._limits,
         ).code
         why = "" if code == OK else CODES[code]
-        return Token(code=code, why=why, links=links, file=path, root=root)
+        return Token(
+            code=code,
+            why=why,
+            links=links,
+            file=path,
+            root=root,
+            is_bearer=self._is_bearer,
+        )
 
     def _signed_links(self, text: str) -> tuple[Link, ...]:
         """Return what the links say, the root first; nothing unless all are signed."""
@@ -140,11 +151,3 @@ def _revocations(config: LoadedConfig) -> Container[str] | None:
         return None
     # One a line; what follows the digest is for people.
     return frozenset(line.split()[0] for line in text.splitlines() if line.strip())
-
-
-def as_link(link: object) -> Link:
-    """Return *link*, which has the fields of a `Link`, as one."""
-    names = Link.__struct_fields__
-    return Link(**{name: getattr(link, name) for name in names})
-
-
