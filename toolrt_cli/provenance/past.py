@@ -232,13 +232,15 @@ def snapshot_facts(
     """
     if hashlib.sha256(content.encode()).hexdigest() != digest:
         raise ForeignStoreError(store.path, f"policy {digest} was changed")
-    document = msgspec.json.decode(content)
-    if document.get("schema") != SCHEMA:
-        raise NotCoveredError(f"policy {digest} is kept in another form")
     try:
-        return _facts(document), _roots(document)
+        document = msgspec.json.decode(content, type=dict)
+        is_known = document["schema"] == SCHEMA
+        found = (_facts(document), _roots(document)) if is_known else None
     except (ValueError, KeyError, TypeError) as exc:
         raise NotCoveredError(f"policy {digest} cannot be read") from exc
+    if found is None:
+        raise NotCoveredError(f"policy {digest} is kept in another form")
+    return found
 
 
 def _facts(document: Document) -> Facts:
