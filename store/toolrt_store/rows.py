@@ -6,8 +6,8 @@ once. A call event whose gate event is stored refers to it, and leaves the call 
 what else they share to it. What is left over, which for ordinary events is nothing, goes
 into ``extra`` as JSON: ``payload`` and ``absent`` (how the payload differs from what the
 columns say), ``missing``, ``retry_after_ms``, ``cursor_page``, ``parent_call_id``,
-``details`` (where they differ from the event), ``substrate``, and ``cut`` in place of
-all of it where it is too large.
+``details`` (where they differ from the event, and a refusal), ``substrate``, and ``cut``
+in place of all of it where it is too large.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from toolrt.audit.call_event import (
     Success,
     ToolNotFound,
 )
-from toolrt.capability import CapabilitySet, Grant
+from toolrt.capability import CapabilitySet, Grant, Refusal
 from toolrt.clock import plain_us
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import decode_id, encode_id
@@ -161,7 +161,7 @@ def encode_call(
         or event.caller_id != details.caller
         or event.granted_capabilities != granted
         or event.capability_provenance != provenance
-        or (details.parent_call_id is not None and not is_shared)
+        or (not is_shared and _has_more(details))
     ):
         return encode(call.as_event(), seq, dictionary, sets, gate)
     context, context_digest = dictionary.call_contexts[
@@ -242,6 +242,11 @@ def encode_call(
         _digests(texts) if texts else (),
     )
     return Encoded(columns, resolved, texts)
+
+
+def _has_more(details: CallDetails) -> bool:
+    """Return whether *details* hold what only ``extra`` has room for."""
+    return details.parent_call_id is not None or details.grants.refusal is not None
 
 
 def _digests(texts: Texts) -> tuple[tuple[int, bytes], ...]:
@@ -493,6 +498,8 @@ def _differing_details(event: Event, details: CallDetails) -> dict[str, Any]:
         differing["caller"] = details.caller
     if details.parent_call_id is not None:
         differing["parent_call_id"] = details.parent_call_id
+    if details.grants.refusal is not None:
+        differing["refusal"] = msgspec.to_builtins(details.grants.refusal)
     return differing
 
 
@@ -574,14 +581,19 @@ def _details(
         "actor": dictionary.texts[row[6]],
         "caller": dictionary.text_of(row[7]),
     }
+    fields |= extra.get("details", {})
+    refusal = fields.pop("refusal", None)
     labels = texts.get(LABELS)
     return CallDetails(
-        **(fields | extra.get("details", {})),
+        **fields,
         pack=context.pack,
         effect=context.effect,
         args_digest=args_digest,
         # With details every grant has its source: see `encode`.
-        grants=CapabilitySet(tuple(one for one in grants if isinstance(one, Grant))),
+        grants=CapabilitySet(
+            tuple(one for one in grants if isinstance(one, Grant)),
+            None if refusal is None else Refusal(**refusal),
+        ),
         policy=context.policy,
         process=None if process is None else dictionary.process_texts[process],
         reason=texts.get(REASON),
