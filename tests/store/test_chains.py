@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -51,6 +52,16 @@ def test_every_link_of_a_chain_is_kept(db_path: Path) -> None:
     told = [event.details.grants for event in found if event.details is not None]
     assert told == [BOTH, bearer]
     assert TOKEN[-40:].encode() not in db_path.read_bytes()
+
+
+def test_a_chain_of_which_only_the_leaf_is_known_reads_as_it_did() -> None:
+    """Its digest in older stores and exports is over these very bytes."""
+    bare = ChainLink(issuer="a", depth=1, digest="b")
+
+    assert (
+        msgspec.json.encode(bare)
+        == b'{"kind":"chain","issuer":"a","depth":1,"digest":"b"}'
+    )
 
 
 def test_use_is_told_by_chain(db_path: Path) -> None:

@@ -113,6 +113,24 @@ def test_base58_goes_both_ways(raw: str, text: str) -> None:
     assert decode_base58(text) == bytes.fromhex(raw)
 
 
+@pytest.mark.parametrize(
+    "did",
+    [
+        "did:key:z" + encode_base58(b"\x99\x01" + bytes(32)),
+        "did:key:z" + "1" * 129,
+        "did:key:z",
+        "did:web:example.org",
+        "",
+    ],
+)
+def test_what_is_not_known_has_no_name(did: str) -> None:
+    """It is refused all the same."""
+    with pytest.raises(UcanError) as caught:
+        decode_did(did)
+
+    assert (caught.value.code, caught.value.detail) == ("did", "")
+
+
 def test_a_letter_of_no_base58_is_refused() -> None:
     """Zero, O, I and l are left out of it."""
     with pytest.raises(ValueError, match="no base58"):
