@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from toolrt_cli.documents import emit
 from toolrt_cli.exit_codes import Exit
@@ -19,11 +19,12 @@ from toolrt_cli.provenance.known import (
     used_of,
 )
 from toolrt_cli.provenance.near import ago
+from toolrt_cli.provenance.text import short_did
 from toolrt_cli.provenance.today import facts_of
 from toolrt_cli.provenance.tokens import tokens_of
 from toolrt_cli.reading import open_to_read
 from toolrt_cli.streams import Streams
-from toolrt_cli.times import parse_duration, parse_range, show_utc
+from toolrt_cli.times import local_clock, parse_duration, parse_range, show_utc
 from toolrt_cli.wiring import Session
 from toolrt_store import SqliteEventStore
 from toolrt_store.grant_use import GrantUse
@@ -71,7 +72,7 @@ def list_command(session: Session, streams: Streams, caller: str) -> int:
             {"capability": name, **_grant_item(facts, store, caller, name)}
             for name in facts.capabilities_of(caller)
         ]
-    columns = [Column("capability", "CAPABILITY"), *_GRANT_COLUMNS]
+    columns = [Column("capability", "CAPABILITY"), *_grant_columns(streams)]
     _emit(
         streams,
         "grants",
@@ -101,7 +102,7 @@ def who_command(session: Session, streams: Streams, capability: str) -> int:
             for name, facts in zip(session.config.config.callers, every, strict=True)
             if facts.sources(name, capability)
         ]
-    columns = [Column("caller", "CALLER"), *_GRANT_COLUMNS]
+    columns = [Column("caller", "CALLER"), *_grant_columns(streams)]
     _emit(
         streams,
         "holders",
@@ -137,7 +138,7 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
         streams,
         "unused",
         items,
-        columns=_UNUSED_COLUMNS,
+        columns=_unused_columns(streams),
         name_key="capability",
         meta=meta,
     )
@@ -204,7 +205,7 @@ def expiring_command(session: Session, streams: Streams, within: str) -> int:
         streams,
         "expiring",
         items,
-        columns=_TOKEN_COLUMNS,
+        columns=_token_columns(streams),
         name_key="digest",
         meta=meta,
     )
@@ -286,36 +287,67 @@ def _left(item: Any) -> str:
     return "" if item["left_s"] is None else ago(item["left_s"])
 
 
-def _chain(item: Any) -> str:
+def _parties(item: Any) -> list[str]:
     chain = item["chain"]
-    return (
-        " → ".join([*(link["issuer"] for link in chain), chain[-1]["audience"]])
-        if (chain)
-        else ""
-    )
+    return [*(link["issuer"] for link in chain), *(x["audience"] for x in chain[-1:])]
 
 
-_GRANT_COLUMNS: Final = [
-    Column("calls", "CALLS", right=True),
-    Column("last", "LAST USED"),
-    Column("sources", "SOURCE", _refs, fold=True),
-]
-_UNUSED_COLUMNS: Final = [
-    Column("caller", "CALLER"),
-    Column("capability", "CAPABILITY"),
-    Column("pattern", "PATTERN"),
-    Column("last", "LAST USED"),
-    Column("ref", "SOURCE", fold=True),
-]
-_TOKEN_COLUMNS: Final = [
-    Column("caller", "CALLER"),
-    Column("digest", "DIGEST"),
-    Column("state", "STATE"),
-    Column("expires", "ENDS"),
-    Column("left_s", "LEFT", _left),
-    Column("file", "FILE", fold=True),
-    Column("chain", "CHAIN", _chain, fold=True),
-]
+def _chain(item: Any) -> str:
+    return " → ".join(_parties(item))
+
+
+def _short_chain(item: Any) -> str:
+    return " → ".join(map(short_did, _parties(item)))
+
+
+def _clock(name: str) -> Callable[[Any], str]:
+    """Return what shows the time *name* of an item as the wall clock does."""
+    asked_us = now_us()
+    return lambda item: local_clock(item[name], asked_us) if item[name] else ""
+
+
+def _last_used(streams: Streams) -> Column:
+    get = _clock("last") if streams.out_terminal.is_tty else None
+    return Column("last", "LAST USED", get)
+
+
+def _grant_columns(streams: Streams) -> list[Column]:
+    return [
+        Column("calls", "CALLS", right=True),
+        _last_used(streams),
+        Column("sources", "SOURCE", _refs, fold=True),
+    ]
+
+
+def _unused_columns(streams: Streams) -> list[Column]:
+    return [
+        Column("caller", "CALLER"),
+        Column("capability", "CAPABILITY"),
+        Column("pattern", "PATTERN"),
+        _last_used(streams),
+        Column("ref", "SOURCE", fold=True),
+    ]
+
+
+def _token_columns(streams: Streams) -> list[Column]:
+    if streams.out_terminal.is_tty:
+        return [
+            Column("caller", "CALLER"),
+            Column("digest", "DIGEST", lambda item: str(item["digest"] or "")[:12]),
+            Column("state", "STATE"),
+            Column("expires", "ENDS", _clock("expires")),
+            Column("left_s", "LEFT", _left),
+            Column("chain", "CHAIN", _short_chain, fold=True),
+        ]
+    return [
+        Column("caller", "CALLER"),
+        Column("digest", "DIGEST"),
+        Column("state", "STATE"),
+        Column("expires", "ENDS"),
+        Column("left_s", "LEFT", _left),
+        Column("file", "FILE"),
+        Column("chain", "CHAIN", _chain),
+    ]
 
 
 def _emit(

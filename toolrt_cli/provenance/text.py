@@ -61,7 +61,10 @@ def _left(document: Document) -> str:
     from toolrt.clock import parse_rfc3339
 
     now_us = parse_rfc3339(document["evaluated_at"])
-    return ago(max(0, parse_rfc3339(document["effective_until"]) - now_us) // 1_000_000)
+    until = document["effective_until"]
+    if until.startswith("@"):  # no calendar has it
+        return "for good"
+    return ago(max(0, parse_rfc3339(until) - now_us) // 1_000_000)
 
 
 def _moment(at: Mapping[str, Any], clock: Clock) -> str:
@@ -98,10 +101,11 @@ def describe(item: Document) -> str:
     file = item["source"]["file"]
     if item.get("issuer") is None:
         return " ".join(filter(None, ["delegation", digest, file]))
-    return f"delegation {digest}  {_did(item['issuer'])} → {_did(item['audience'])}"
+    return f"delegation {digest}  {short_did(item['issuer'])} → {short_did(item['audience'])}"
 
 
-def _did(text: str) -> str:
+def short_did(text: str) -> str:
+    """Return a DID as people tell it from others: its start and its end."""
     return text if len(text) <= _DID + 6 else f"{text[:_DID]}…{text[-4:]}"
 
 
@@ -185,7 +189,7 @@ def _ending(document: Document) -> list[str]:
 
 def _way(way: Sequence[Sequence[Document]], *, is_first: bool) -> str:
     """Return one way to end the access: one of every group has to go."""
-    groups = [" or ".join(_removal(one) for one in group) for group in way]
+    groups = [_removal(group) for group in way]
     if len(groups) == 1:
         return f"{'' if is_first else 'so does '}{groups[0]} ends this access"
     every = " and ".join(
@@ -196,10 +200,16 @@ def _way(way: Sequence[Sequence[Document]], *, is_first: bool) -> str:
     return f"{start}{every} ends this access; one alone does not"
 
 
-def _removal(part: Document) -> str:
-    if part["kind"] == "token":
-        return f"revoking {part['ref'][:_DIGEST]}"
-    return f"removing {part['ref']}"
+def _removal(group: Sequence[Document]) -> str:
+    """Return what ends one group: any one of its parts has to go."""
+    tokens = [one["ref"][:_DIGEST] for one in group if one["kind"] == "token"]
+    places = [one["ref"] for one in group if one["kind"] != "token"]
+    ways = [
+        f"{what} {' or '.join(refs)}"
+        for what, refs in (("revoking", tokens), ("removing", places))
+        if refs
+    ]
+    return " or ".join(ways)
 
 
 def _named(removed: Document) -> str:
