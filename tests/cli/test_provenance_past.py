@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from toolrt import Authority, Pack, RegistryBuilder
+from toolrt import (
+    Authority,
+    CallEvent,
+    CapProvenance,
+    Pack,
+    RegistryBuilder,
+    StringAllowList,
+    Success,
+    ToolCall,
+)
 from toolrt.ucan import Identity, did_of_seed
 from toolrt_store import SqliteEventStore
 
@@ -185,12 +194,65 @@ def call_with_token() -> tuple[str, Path]:
             .with_event_store(store, calls=True)
             .build()
         )
-        from toolrt import ToolCall
-
         text = token.read_text().strip()
         ran = registry.run(ToolCall("repo.log", caller="bot", proofs=(text,)))
     assert ran.ok, ran.error
     return ran.call_id, token
+
+
+def test_a_refused_token_is_told_with_its_code(cli: Cli, config: WriteConfig) -> None:
+    """What refused the call is on record, though the tool needed nothing."""
+    pack = Pack("free")
+
+    @pack.handler("free.say")
+    def say() -> str:
+        return "hi"
+
+    path = store_path()
+    path.parent.mkdir(parents=True, mode=0o700)
+    token = delegated("t", "fs:read", days=-1).read_text().strip()
+    authority = Authority(
+        roots={did_of_seed(ROOT): None}, identities={"bot": Identity.from_seed(BOT)}
+    )
+    with SqliteEventStore.open(str(path)) as store:
+        builder = RegistryBuilder().register(pack).with_authority(authority)
+        registry = builder.with_event_store(store, calls=True).build()
+        ran = registry.run(ToolCall("free.say", caller="bot", proofs=(token,)))
+    assert not ran.ok
+
+    denial = cli("audit", "show", "@last", "--json").document["denial"]
+
+    assert denial["by"] == "capability"
+    assert denial["reason"].startswith("a delegation is refused: expired: ")
+    assert "DENY  a delegation is refused: expired" in cli("audit", "show", "@last").out
+
+
+class TestImported:
+    """Calls of other systems, of which only the CallEvent is known"""
+
+    def test_mechanisms_that_it_names_are_the_answer(self, cli: Cli) -> None:
+        """An allow-list without a place is told as that, and nothing is made up."""
+        event = CallEvent(
+            "2026-01-01T00:00:00+00:00",
+            "old-1",
+            "x:y",
+            1,
+            Success(),
+            "warm",
+            caller_id="ann",
+            granted_capabilities=("x:use", "y:use"),
+            capability_provenance=(CapProvenance("x:use", StringAllowList()),),
+        )
+        Path("old.jsonl").write_bytes(event.to_json() + b"\n")
+        assert cli("audit", "import", "old.jsonl").code == 0
+
+        known = cli("provenance", "explain", "ann", "x:use", "--at", "old-1")
+        unknown = cli("provenance", "explain", "ann", "y:use", "--at", "old-1")
+
+        assert known.code == 0
+        assert '✓ allow-list callers."ann" "x:use"' in known.out
+        assert unknown.code == 8
+        assert "does not say by what" in unknown.err
 
 
 class TestTime:

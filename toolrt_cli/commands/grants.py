@@ -13,6 +13,7 @@ from toolrt_cli.output import Column, emit_list
 from toolrt_cli.provenance.answer import is_same, seconds_text
 from toolrt_cli.provenance.facts import OK, Document, Facts, Rule, Source, Token
 from toolrt_cli.provenance.known import (
+    latest_us,
     require_caller,
     require_capability,
     require_known,
@@ -39,8 +40,8 @@ def can_command(
     Raises:
         NotFoundError: Nobody knows the caller or the capability.
     """
-    facts = _facts(session, caller)
     with open_to_read(session) as store:
+        facts = _facts(session, store, caller)
         require_known(session, store, caller, capability, (facts,))
     sources = facts.sources(caller, capability)
     document = {
@@ -65,8 +66,8 @@ def list_command(session: Session, streams: Streams, caller: str) -> int:
     Raises:
         NotFoundError: Nobody knows the caller.
     """
-    facts = _facts(session, caller)
     with open_to_read(session) as store:
+        facts = _facts(session, store, caller)
         require_caller(session, store, caller, (facts,))
         items = [
             {"capability": name, **_grant_item(facts, store, caller, name)}
@@ -94,8 +95,8 @@ def who_command(session: Session, streams: Streams, capability: str) -> int:
     Raises:
         NotFoundError: Nobody knows the capability.
     """
-    every = [_facts(session, name) for name in session.config.config.callers]
     with open_to_read(session) as store:
+        every = [_facts(session, store, name) for name in session.config.config.callers]
         require_capability(store, capability, (facts_of(session), *every))
         items = [
             {"caller": name, **_grant_item(facts, store, name, capability)}
@@ -188,7 +189,8 @@ def expiring_command(session: Session, streams: Streams, within: str) -> int:
     Raises:
         UsageError: *within* is no duration.
     """
-    asked_us = now_us()
+    with open_to_read(session) as store:
+        asked_us = latest_us(store)
     try:
         until_s = asked_us // 1_000_000 + parse_duration(within)
     except ValueError as exc:
@@ -241,8 +243,8 @@ def _end(token: Token) -> int | None:
     return min((x.expires for x in token.links if x.expires is not None), default=None)
 
 
-def _facts(session: Session, caller: str) -> Facts:
-    tokens = tokens_of(session.config, caller, (), now_us=now_us())
+def _facts(session: Session, store: SqliteEventStore | None, caller: str) -> Facts:
+    tokens = tokens_of(session.config, caller, (), now_us=latest_us(store))
     return facts_of(session, tokens)
 
 

@@ -18,7 +18,7 @@ from toolrt_cli.provenance.answer import explain
 from toolrt_cli.provenance.facts import Document, Facts, Source
 from toolrt_cli.provenance.graph import DRAWINGS
 from toolrt_cli.provenance.impact import impact, named_sources
-from toolrt_cli.provenance.known import require_known, used_of
+from toolrt_cli.provenance.known import latest_us, require_known, used_of
 from toolrt_cli.provenance.past import Moment, moment
 from toolrt_cli.provenance.text import Clock, render, wrapped
 from toolrt_cli.provenance.today import facts_of
@@ -68,7 +68,7 @@ def answer(
     options: Options,
 ) -> Document:
     """Return the document of an explanation. Raises like `explain_command`."""
-    asked_us = now_us()
+    asked_us = latest_us(store)
     tokens = tokens_of(session.config, caller, options.proofs, now_us=asked_us)
     today = facts_of(session, tokens)
     then: Moment | None = None

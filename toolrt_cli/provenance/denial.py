@@ -21,6 +21,7 @@ from toolrt_cli.provenance.past import (
     missing_of,
     of_call,
     policy_of,
+    refused_tokens,
     snapshot_facts,
 )
 from toolrt_store import Attempt, SqliteEventStore
@@ -42,16 +43,24 @@ def denial(store: SqliteEventStore, attempt: Attempt) -> Document | None:
     events = store.query_events(EventFilter(call_ids=(attempt.call_id,))).items
     if attempt.decision in ("deny", "gate_unavailable"):
         return _by_gate(store, attempt, events)
-    missing = missing_of(events)
-    if attempt.outcome != "capability_denied" or attempt.caller is None:
+    if attempt.outcome != "capability_denied":
         return None
+    missing, caller = missing_of(events), attempt.caller
     return {
         "by": "capability",
-        "reason": f"lacks {', '.join(missing)}",
+        "reason": _lack(events, missing),
         "policy": policy_of(events),
         "rules": [],
-        "missing": [_missing(store, attempt, attempt.caller, one) for one in missing],
+        "missing": []
+        if caller is None  # nobody is granted anything
+        else [_missing(store, attempt, caller, one) for one in missing],
     }
+
+
+def _lack(events: Sequence[Event], missing: Sequence[str]) -> str:
+    for token in refused_tokens(events):
+        return f"a delegation is refused: {token.code}: {token.why}"
+    return f"lacks {', '.join(missing)}"
 
 
 def _missing(

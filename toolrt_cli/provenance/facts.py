@@ -138,8 +138,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     declared: frozenset[str] | None = None
     tools: tuple[Tool, ...] | None = None
     gate: GatePolicy = GatePolicy()
-    #: The namespace of calls that name none; None: not known.
-    namespace: str | None = None
 
     def sources(self, caller: str, capability: str) -> list[Source]:
         """Return what grants *capability* to *caller*: rules first, then tokens."""

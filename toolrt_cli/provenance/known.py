@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolrt_cli.listing import now_us
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.provenance.answer import Use, Used
 from toolrt_cli.provenance.facts import Facts, known_capabilities
 from toolrt_cli.wiring import Session
 from toolrt_store import SqliteEventStore
+
+
+def latest_us(store: SqliteEventStore | None) -> int:
+    """
+    Return now in Unix microseconds, or the time of the last event if that is later.
+
+    As at a call: a clock that was set back revives no token that has expired.
+    """
+    last_us = None if store is None else store.coverage().last_us
+    return max(now_us(), last_us or 0)
 
 
 def require_known(

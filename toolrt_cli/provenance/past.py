@@ -151,6 +151,9 @@ def of_call(
     content = None if policy is None else store.policy(policy)
     had = [grant for grant in granted if grant.capability == capability]
     lacked = capability in missing_of(events)
+    if not had and _is_unexplained(events, capability):
+        problem = f"call {attempt.call_id} had {capability}"
+        raise NotCoveredError(f"{problem}, and its record does not say by what")
     if content is None and not had and not lacked:
         problem = f"call {attempt.call_id} names no policy that is kept"
         raise NotCoveredError(f"{problem}, and did not get {capability}")
@@ -158,7 +161,10 @@ def of_call(
     if policy is not None and content is not None:
         facts, roots = snapshot_facts(store, policy, content)
     if had or lacked:
-        sources = [*_refused(events), *(_source(caller, one, roots) for one in had)]
+        sources = [
+            *refused_tokens(events),
+            *(_source(caller, one, roots) for one in had),
+        ]
         facts = _with_sources(facts, caller, capability, sources)
     return Moment(
         at_us=attempt.at_us,
@@ -172,8 +178,27 @@ def of_call(
 
 def grants_of(events: Sequence[Event]) -> tuple[Grant, ...]:
     """Return what the events of a call say that it was granted, with every source."""
-    return next(
-        (one.details.grants.grants for one in events if one.details is not None), ()
+    for event in events:
+        if event.details is not None:
+            return event.details.grants.grants
+    # Of a call that came without details, its CallEvent names the mechanisms.
+    return tuple(grant for event in events for grant in _stated(event))
+
+
+def _stated(event: Event) -> Iterator[Grant]:
+    for item in event.payload.get("capability_provenance") or ():
+        name, source = item["cap"], item["source"]
+        if source["kind"] == "ucan_chain":
+            issuer, depth = source["issuer_did"], source["chain_depth"]
+            yield Grant(name, ChainLink(issuer=issuer, depth=depth, digest=""))
+        else:
+            yield Grant(name, AllowRule(pattern=name))
+
+
+def _is_unexplained(events: Sequence[Event], capability: str) -> bool:
+    """Return whether a call was granted the capability and nobody says by what."""
+    return any(
+        capability in event.payload.get("granted_capabilities", ()) for event in events
     )
 
 
@@ -190,7 +215,7 @@ def missing_of(events: Sequence[Event]) -> tuple[str, ...]:
     return ()
 
 
-def _refused(events: Sequence[Event]) -> Iterator[Token]:
+def refused_tokens(events: Sequence[Event]) -> Iterator[Token]:
     """Yield the token that made the call be refused whatever else it had."""
     for event in events:
         refusal = None if event.details is None else event.details.grants.refusal

@@ -29,7 +29,6 @@ def facts_of(session: Session, tokens: Iterable[Token] = ()) -> Facts:
         declared=frozenset(session.capabilities),
         tools=tuple(_tools(session)),
         gate=_gate(config),
-        namespace=config.config.runtime.namespace,
     )
 
 
