@@ -161,7 +161,8 @@ def encode_call(
         or event.caller_id != details.caller
         or event.granted_capabilities != granted
         or event.capability_provenance != provenance
-        or (not is_shared and _has_more(details))
+        or (details.parent_call_id is not None and not is_shared)
+        or (details.grants.refusal is not None and not is_shared)
     ):
         return encode(call.as_event(), seq, dictionary, sets, gate)
     context, context_digest = dictionary.call_contexts[
@@ -242,11 +243,6 @@ def encode_call(
         _digests(texts) if texts else (),
     )
     return Encoded(columns, resolved, texts)
-
-
-def _has_more(details: CallDetails) -> bool:
-    """Return whether *details* hold what only ``extra`` has room for."""
-    return details.parent_call_id is not None or details.grants.refusal is not None
 
 
 def _digests(texts: Texts) -> tuple[tuple[int, bytes], ...]:

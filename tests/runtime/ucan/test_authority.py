@@ -118,6 +118,27 @@ class TestGrants:
             found = resolve(made, [world.second()], params=params)
             assert (found.granted, found.refusal) == (("x",), None)
 
+    def test_the_bindings_are_those_of_the_last_link(
+        self, world: DelegationSimulator
+    ) -> None:
+        """However long the chain is."""
+        made = authority(
+            world,
+            identities={
+                "alice": Identity.from_seed(world.alice.seed),
+                "carol": Identity.from_seed(world.carol.seed),
+            },
+        )
+        bound = {"caps": ["fs:read"], "with": [{"path": "/srv"}, {"n": 1}]}
+        long = world.third(args=bound)
+
+        assert resolve(made, [world.first()], "alice").granted
+        assert not resolve(made, [long], "carol").granted
+        found = resolve(made, [long], "carol", params={**BOUND, "n": 1})
+        assert found.provenance == (
+            CapProvenance("fs:read", UcanChain(world.bob.did, 2)),
+        )
+
     def test_the_limits_can_be_others(self, world: DelegationSimulator) -> None:
         """Those of the operator."""
         found = resolve(authority(world, limits=Limits(max_depth=1)), [world.second()])

@@ -114,6 +114,12 @@ PAYLOADS = [
     pytest.param(b'{"a":' * 9 + b"1" + b"}" * 9, "json_depth", id="nine levels"),
     pytest.param(b'{"a":' * 8 + b"1" + b"}" * 8, "claims", id="eight levels"),
     pytest.param(
+        b'{"a":' * 6 + b"[[],[],[]]" + b"}" * 6, "claims", id="eight levels and wide"
+    ),
+    pytest.param(
+        b'{"a":' * 7 + b"[[],[],[]]" + b"}" * 7, "json_depth", id="nine and wide"
+    ),
+    pytest.param(
         BASE | {"meta": {"x": [[], [], [], [], [], [], "[[[[[[[[[["]}},
         None,
         id="wide and not deep",

@@ -79,6 +79,20 @@ def test_a_chain_grants_what_its_leaf_says(world: DelegationSimulator) -> None:
     assert found.links[1].digest == token_digest(token)
 
 
+def test_a_verdict_cannot_be_changed(world: DelegationSimulator) -> None:
+    """Nor can what it is made of, nor the limits that calls share."""
+    found = world.verify(world.second())
+
+    for value, name in (
+        (found, "code"),
+        (found.links[0], "capabilities"),
+        (Limits(), "max_depth"),
+        (read_chain(world.first())[0], "link"),
+    ):
+        with pytest.raises(AttributeError):
+            setattr(value, name, None)
+
+
 def test_a_root_alone_is_a_chain(world: DelegationSimulator) -> None:
     """One link, from the root to who calls."""
     assert world.verify(world.first(), to=world.alice)
