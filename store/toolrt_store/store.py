@@ -537,6 +537,15 @@ class SqliteEventStore:
         with self._reading():
             return usage.read_coverage(self._connection)
 
+    def latest_us(self) -> int | None:
+        """
+        Return the latest time of any event, in Unix microseconds; None without events.
+
+        A clock that was set back does not bring it back: see `coverage` for the last.
+        """
+        with self._reading():
+            return usage.read_latest_us(self._connection)
+
     def verify(
         self,
         *,

@@ -87,6 +87,15 @@ SELECT
   (SELECT at_us FROM events WHERE seq = ({_LOWEST})),
   (SELECT at_us FROM events ORDER BY seq DESC LIMIT 1)
 """
+# Not the last event's: a clock that was set back wrote that one, too.
+_LATEST: Final = f"""
+SELECT max(at) FROM (
+  SELECT max(last_us) AS at FROM blocks
+  UNION ALL
+  SELECT max(at_us) FROM events
+  WHERE seq > (SELECT max(seq) / {BLOCK} * {BLOCK} FROM events)
+)
+"""
 
 
 def read_usage(
@@ -124,3 +133,9 @@ def read_coverage(connection: sqlite.Connection) -> Coverage:
     """Return the coverage. The sequence has no gaps, so its ends tell the count."""
     row: Any = connection.execute(_COVERAGE).fetchone()
     return Coverage(*row)
+
+
+def read_latest_us(connection: sqlite.Connection) -> int | None:
+    """Return the latest time of any event, whatever their order; None without one."""
+    found: int | None = connection.execute(_LATEST).fetchone()[0]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolrt_cli import identities
 from toolrt_cli.listing import now_us
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.provenance.answer import Use, Used
@@ -14,12 +15,12 @@ from toolrt_store import SqliteEventStore
 
 def latest_us(store: SqliteEventStore | None) -> int:
     """
-    Return now in Unix microseconds, or the time of the last event if that is later.
+    Return now in Unix microseconds, or the latest time on record if that is later.
 
     As at a call: a clock that was set back revives no token that has expired.
     """
-    last_us = None if store is None else store.coverage().last_us
-    return max(now_us(), last_us or 0)
+    recorded_us = None if store is None else store.latest_us()
+    return max(now_us(), recorded_us or 0)
 
 
 def require_known(
@@ -30,7 +31,7 @@ def require_known(
     facts: Sequence[Facts],
 ) -> None:
     """
-    Check that config, record or this session know the caller and the capability.
+    Check that config, identities, record or this session know the caller and the capability.
 
     A typo must not be answered with no.
 
@@ -53,8 +54,11 @@ def require_caller(
         return
     if store is not None and store.knows_caller(caller):
         return
+    own = identities.names(session.environ)
+    if caller in own:
+        return
     recorded = [] if store is None else [name for name, _ in store.values("caller")]
-    known = tuple(dict.fromkeys([*named, session.default_caller, *recorded]))
+    known = tuple(dict.fromkeys([*named, session.default_caller, *own, *recorded]))
     raise NotFoundError("caller", caller, near_names(caller, known))
 
 
