@@ -162,6 +162,7 @@ def open_registry(
     store: SqliteEventStore | None,
     over_gate: Callable[[Gate], Gate] | None = None,
     sinks: Iterable[AuditSink] = (),
+    granting: Authority | None = None,
 ) -> Registry:
     """
     Return the registry of *session*; with a store, every call is recorded there.
@@ -171,13 +172,15 @@ def open_registry(
 
         sinks: Get a copy of the record of every call.
 
+        granting: Resolves what a caller is granted; by the allow-lists if None.
+
     Raises:
         ConfigError: The packs do not fit together, or there is no such gate.
         CursorKeyError: A loaded tool gives results in pages, and their key is unusable.
     """
     config = session.config.config
     gate = _gate(session)
-    granted = authority(session)
+    granted = authority(session) if granting is None else granting
     builder = (
         RegistryBuilder()
         .with_default_namespace(config.runtime.namespace)
@@ -224,12 +227,22 @@ def working_faults(session: Session) -> list[Fault]:
         lambda: check_sinks(session.config),
         lambda: _gate(session),
         lambda: _built(session, RegistryBuilder()),
+        lambda: _check_dids(session.config),
     ):
         try:
             require()
         except ConfigError as exc:
             faults += exc.faults
     return faults
+
+
+def _check_dids(config: LoadedConfig) -> None:
+    whole = config.config
+    if whole.ucan.root or any(one.did for one in whole.callers.values()):
+        from toolrt_cli.delegations import did_faults
+
+        if faults := list(did_faults(config)):
+            raise ConfigError(faults)
 
 
 def find_tool(session: Session, name: str) -> Tool | None:
@@ -277,10 +290,17 @@ def _tiers(config: LoadedConfig) -> dict[Tier, TierLimits]:
 
 def authority(session: Session, callers: Iterable[str] | None = None) -> Authority:
     """Return the authority of the config's allow-lists, for *callers* or for all."""
+    return Authority(allow_lists(session, callers))
+
+
+def allow_lists(
+    session: Session, callers: Iterable[str] | None = None
+) -> dict[str, list[Grant]]:
+    """Return what the config lists for *callers*, or for all, with its rules."""
     config = session.config
     names = config.config.callers if callers is None else callers
     declared = session.capabilities
-    return Authority({name: _grants(config, name, declared) for name in names})
+    return {name: _grants(config, name, declared) for name in names}
 
 
 def _grants(config: LoadedConfig, caller: str, declared: Sequence[str]) -> list[Grant]:
@@ -377,16 +397,3 @@ def _gate_rule(config: LoadedConfig, index: int, rule: model.Rule) -> GateRule:
     at = config.position("gate", "rule", index)
     fields = {name: getattr(rule, name) for name in rule.__struct_fields__}
     return GateRule(**fields, file=config.path, line=at and at.line)
-
-
-def inert_settings(config: LoadedConfig) -> list[Fault]:
-    """Return the settings that are valid and have no effect in this version."""
-    whole = config.config
-    given = [
-        (("ucan",), whole.ucan != model.Ucan()),
-        *((("callers", name, "did"), one.did) for name, one in whole.callers.items()),
-        *((("callers", name, "proofs"), c.proofs) for name, c in whole.callers.items()),
-    ]
-    return [
-        config.fault("has no effect yet", *path) for path, is_given in given if is_given
-    ]

@@ -303,14 +303,18 @@ def test_what_stops_every_call_is_told_in_one_pass(
     assert "'same'" in faults[-1]["message"]
 
 
-def test_settings_without_effect_are_named(cli: Cli, config: WriteConfig) -> None:
-    """What is checked and not done yet is said, with its place."""
-    path = config('[callers.a]\ndid = "did:key:z6Mk"\n[ucan]\nbearer = true\n')
+def test_a_did_that_no_token_can_name_is_a_fault(cli: Cli, config: WriteConfig) -> None:
+    """Roots and callers alike, each with its place; another kind of key by its name."""
+    x25519 = "did:key:z6LSbysY2xFMRpGMhb7tFTLMpeuPRaqaWM1yECx2AtzE3KCc"
+    path = config(
+        f'[callers.a]\ndid = "did:key:z6Mk"\n[[ucan.root]]\ndid = "{x25519}"\n'
+    )
 
     err = cli("config", "validate").err
 
-    assert f"{path}:2:1: callers.a.did has no effect yet" in err
-    assert f"{path}:3:2: ucan has no effect yet" in err
+    assert f"{path}:2:1" in err
+    assert f"{path}:3:1" in err
+    assert "its key is x25519, not ed25519" in err
 
 
 def test_there_may_be_nothing_to_trust(cli: Cli) -> None:

@@ -31,7 +31,6 @@ from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import (
     Session,
     cwd,
-    inert_settings,
     session_over,
     working_faults,
 )
@@ -67,7 +66,7 @@ def validate_command(
     located = _locate(streams, environ, file)
     data = read(located) if located.path else b""
     loaded = load(located, data, is_examined=True)
-    doubts = list(inert_settings(loaded))
+    doubts: list[Fault] = []
     # What is not trusted is read, never run: its packs stay where they are.
     if located.origin != "found" or _is_trusted(located, data, environ):
         doubts += _doubts(_require_working(loaded, streams, environ))

@@ -188,7 +188,11 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
 def _possession(token: Token) -> str:
     if token.is_bearer:
         return "a bearer token: the key of the caller is not asked for"
-    return "counts for whoever has the key of the caller at hand"
+    if token.key_of is None:
+        return "counts for whoever has the key of the caller at hand"
+    if token.key_of:
+        return f"the key of the caller is at hand: identity {token.key_of}"
+    return "counts where the key of the caller is at hand, and it is not here"
 
 
 def _narrowing(before: Link, link: Link) -> str:

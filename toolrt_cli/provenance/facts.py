@@ -72,6 +72,9 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     root: Root | None = None
     #: Whether it counts without the key of the caller.
     is_bearer: bool = False
+    #: The identity here that has the key of its audience, empty where none has; None
+    #: where nobody looked.
+    key_of: str | None = None
     #: Its digest where nothing else of it is known.
     named: str = ""
 

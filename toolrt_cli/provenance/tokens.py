@@ -7,28 +7,16 @@ this module.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Container, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-from toolrt.secrets import read_private_file
-from toolrt.ucan import (
-    CODES,
-    Limits,
-    UcanError,
-    read_chain,
-    verify_chain,
-)
+from toolrt.capability import MAX_PROOFS
+from toolrt.ucan import CODES, ChainResult, UcanError, read_chain, verify_chain
 from toolrt.ucan.verify import require_signatures
+from toolrt_cli import delegations, identities
 from toolrt_cli.config import LoadedConfig
 from toolrt_cli.provenance.facts import OK, Link, Root, Token, as_link
-
-#: At most so many tokens in one request.
-MOST: Final = 16
-_MAX_REVOCATIONS: Final = 16 * 1024**2
-_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_EVERYONE_WRITES: Final = 0o022
+from toolrt_cli.revocations import revocations_of
+from toolrt_cli.token_files import ProofFileError, proof_files, read_proof
 
 
 def tokens_of(
@@ -44,72 +32,76 @@ def tokens_of(
 
         now_us: When they have to hold, in Unix microseconds.
     """
-    table = config.config.callers.get(caller)
-    listed = [config.resolve(one) for one in (table.proofs if table else ())]
-    found = [*listed, *(os.path.abspath(one) for one in files)]
+    found = proof_files(config, caller, files)
     if not found:
         return ()
-    audience = (table.did if table else None) or caller
-    verifier = _Verifier(config, audience, now_us // 1_000_000)
+    audience = delegations.did_of(config, caller) or caller
+    verifier = Verifier(config, audience, now_us // 1_000_000)
     # By what they are: a token given twice is one.
     tokens = {
         one.digest or path: one
-        for path, one in ((path, verifier.token(path)) for path in found[:MOST])
+        for path, one in ((path, verifier.token(path)) for path in found[:MAX_PROOFS])
     }
-    if len(found) > MOST:
+    if len(found) > MAX_PROOFS:
         why = CODES["too_many"]
-        tokens[""] = Token(code="too_many", why=why, file=found[MOST])
+        tokens[""] = Token(code="too_many", why=why, file=found[MAX_PROOFS])
     return tuple(tokens.values())
 
 
-class _Verifier:
-    """Verifies the tokens of one caller under one config, at one moment."""
+class Verifier:
+    """
+    Verifies tokens under one config, at one moment.
 
-    def __init__(self, config: LoadedConfig, audience: str, at: int) -> None:
+    Args:
+        audience: Whom they have to be for; None: whomever they are for.
+
+        at: Unix seconds.
+    """
+
+    def __init__(self, config: LoadedConfig, audience: str | None, at: int) -> None:
         self._audience = audience
         self._at = at
-        table = config.config.ucan
-        self._limits = Limits(
-            max_depth=table.max_depth,
-            max_ttl_s=int(table.max_ttl),
-            leeway_s=int(table.leeway),
-        )
-        self._is_bearer = table.bearer
+        self._limits = delegations.limits_of(config)
+        self._is_bearer = config.config.ucan.bearer
         self._roots = roots_of(config)
-        self._revoked = _revocations(config)
+        self._ceilings = delegations.roots_of(config)
+        self._revocations = revocations_of(config)
 
     def token(self, path: str) -> Token:
         """Return the token in the file *path*, with the verdict on it."""
         try:
-            data = read_private_file(path, self._limits.max_chars + 1)
-        except OSError as exc:
-            why = f"cannot be read: {exc.strerror}"
-            return Token(code="unreadable", why=why, file=path)
-        text = data.removesuffix(b"\n").decode("ascii", "replace")
-        links = self._signed_links(text)
-        root = self._roots.get(links[0].issuer) if links else None
-        if self._revoked is None:
-            why = CODES["revocations"]
-            return Token(code="revocations", why=why, links=links, file=path, root=root)
-        code = verify_chain(
-            text,
-            audience=self._audience,
-            roots={did: _ceiling(one) for did, one in self._roots.items()},
-            revoked=self._revoked,
-            at=self._at,
-            limits=self._limits,
-        ).code
-        why = "" if code == OK else CODES[code]
+            text = read_proof(path)
+        except ProofFileError as exc:
+            return Token(code="unreadable", why=exc.problem, file=path)
+        links = self.signed_links(text)
+        code = self.verdict(text).code
+        held = identities.find_did(links[-1].audience) if links else None
         return Token(
             code=code,
-            why=why,
+            why="" if code == OK else CODES[code],
             links=links,
             file=path,
-            root=root,
+            root=self._roots.get(links[0].issuer) if links else None,
             is_bearer=self._is_bearer,
+            key_of=held.name if held else "",
         )
 
-    def _signed_links(self, text: str) -> tuple[Link, ...]:
+    def verdict(self, text: str) -> ChainResult:
+        """Return the verdict on the token *text*."""
+        audience = self._audience
+        if audience is None:
+            links = self.signed_links(text)
+            audience = links[-1].audience if links else ""
+        return verify_chain(
+            text,
+            audience=audience,
+            roots=self._ceilings,
+            revoked=self._revocations,
+            at=self._at,
+            limits=self._limits,
+        )
+
+    def signed_links(self, text: str) -> tuple[Link, ...]:
         """Return what the links say, the root first; nothing unless all are signed."""
         try:
             tokens = read_chain(text, limits=self._limits)
@@ -117,10 +109,6 @@ class _Verifier:
         except UcanError:
             return ()
         return tuple(as_link(one.link) for one in tokens)
-
-
-def _ceiling(root: Root) -> frozenset[str] | None:
-    return None if root.capabilities is None else frozenset(root.capabilities)
 
 
 def roots_of(config: LoadedConfig) -> Mapping[str, Root]:
@@ -131,23 +119,3 @@ def roots_of(config: LoadedConfig) -> Mapping[str, Root]:
         line = at.line if at else None
         found[one.did] = Root(one.did, one.capabilities, config.path, line)
     return found
-
-
-def _revocations(config: LoadedConfig) -> Container[str] | None:
-    """Return the revoked digests; None where they are kept but cannot be had."""
-    named = config.config.ucan.revocations
-    if named is None:
-        return frozenset()
-    try:
-        descriptor = os.open(config.resolve(named), _OPEN)
-        with open(descriptor, encoding="utf-8") as file:
-            info = os.fstat(descriptor)
-            if not stat.S_ISREG(info.st_mode) or info.st_mode & _EVERYONE_WRITES:
-                return None
-            text = file.read(_MAX_REVOCATIONS + 1)
-    except (OSError, UnicodeDecodeError):
-        return None
-    if len(text) > _MAX_REVOCATIONS:
-        return None
-    # One a line; what follows the digest is for people.
-    return frozenset(line.split()[0] for line in text.splitlines() if line.strip())

@@ -1,0 +1,118 @@
+"""
+Delegation tokens in files: what is read, and what is left unread.
+
+A token is taken from a file that nobody else can have read or written. What is only
+looked at, or revoked, may come from any regular file. The text of a token goes to
+whoever verifies it and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from toolrt.capability import MAX_PROOFS
+from toolrt.errors import PolicyError
+from toolrt.secrets import read_private_file
+from toolrt_cli.config import LoadedConfig
+from toolrt_cli.grammar import UsageError
+
+#: Longer than any token that is verified, with its newline.
+_MAX_BYTES: Final = 16_385
+_OPEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_OWN: Final = 0o077
+
+
+class ProofFileError(PolicyError):
+    """A file with a delegation token is not to be used, so the request is refused."""
+
+    code = "proof_file"
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        self.next_step = _cure(path)
+        super().__init__(f"the delegation is refused: {path}: {problem}")
+
+
+def read_proof(path: str) -> str:
+    """
+    Return the token in *path*, which may still be anything.
+
+    Raises:
+        ProofFileError: It is missing, a link, no regular file, another's, open to
+            others, or too large: it was not read.
+    """
+    try:
+        data = read_private_file(path, _MAX_BYTES)
+    except FileNotFoundError:
+        raise ProofFileError(path, "is missing") from None
+    except (OSError, ValueError) as exc:
+        problem = getattr(exc, "strerror", None) or str(exc)
+        if os.path.islink(path):
+            problem = "a symbolic link"
+        raise ProofFileError(path, f"not read: {problem}") from None
+    return _as_text(data)
+
+
+def proof_files(
+    config: LoadedConfig, caller: str, named: Sequence[str]
+) -> tuple[str, ...]:
+    """
+    Return the files of the tokens that *caller* shows: its ``proofs``, then *named*.
+
+    One more than a call may bring at most: the rest would change nothing.
+    """
+    table = config.config.callers.get(caller)
+    listed = [config.resolve(one) for one in (table.proofs if table else ())]
+    return (*listed, *map(os.path.abspath, named))[: MAX_PROOFS + 1]
+
+
+def read_to_look(source: str) -> str:
+    """
+    Return the token that *source* is or names: itself, a file, or ``-``, stdin.
+
+    Raises:
+        UsageError: There is no such file, it cannot be read, or is too large.
+    """
+    if source.count(".") == 2 and "/" not in source and not os.path.lexists(source):  # noqa: PLR2004
+        return source
+    try:
+        data = _read_stdin() if source == "-" else _read_regular(source)
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise UsageError(f"{source}: {reason}") from exc
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{source}: larger than {_MAX_BYTES} bytes: no token")
+    return _as_text(data)
+
+
+def _read_stdin() -> bytes:
+    return sys.stdin.buffer.read(_MAX_BYTES + 1)
+
+
+def _read_regular(path: str) -> bytes:
+    descriptor = os.open(path, _OPEN)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        return file.read(_MAX_BYTES + 1)
+
+
+def _as_text(data: bytes) -> str:
+    # What is no ASCII is no token either, and is told so by who verifies it.
+    return data.removesuffix(b"\n").decode("ascii", "replace")
+
+
+def _cure(path: str) -> str:
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return "name a file that holds a token"
+    if stat.S_ISREG(info.st_mode) and info.st_mode & _NOT_OWN:
+        return f"chmod 600 {shlex.quote(path)}"
+    return "name a regular file of your own, 0600, of at most 16 KiB"
