@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from toolrt_cli.app_audit import audit
+from toolrt_cli.app_delegation import delegation, identity
 from toolrt_cli.app_parts import EPILOG, group, session, streams
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import GLOBAL, Globals, UsageError, help_lines
@@ -25,6 +26,8 @@ config = group("Which configuration counts, and whether it is right.")
 app.add_typer(pack, name="pack")
 app.add_typer(audit, name="audit")
 app.add_typer(provenance, name="provenance")
+app.add_typer(identity, name="identity")
+app.add_typer(delegation, name="delegation")
 app.add_typer(config, name="config")
 
 ConfigFile = Annotated[str | None, typer.Argument(help="The file; default: as found")]

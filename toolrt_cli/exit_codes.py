@@ -67,6 +67,9 @@ _BY_CODE: Final = {
     "not_found": Exit.NOT_FOUND,
     "store_missing": Exit.NOT_FOUND,
     "config": Exit.CONFIG,
+    "identity": Exit.CONFIG,
+    "identity_exists": Exit.USAGE,
+    "revocations": Exit.CONFIG,
     "config_untrusted": Exit.CONFIG,
     "integrity": Exit.INTEGRITY,
     "rate_limited": Exit.BUSY,
@@ -103,6 +106,8 @@ def exit_code(error: ToolrtError) -> Exit:
         return Exit.TIMEOUT
     if isinstance(error, errors.ToolFailedError):  # its code is the tool's own
         return Exit.FAILED
+    if isinstance(error, errors.UcanError):  # whose codes are of tokens
+        return Exit.DENIED
     known = _BY_CODE.get(error.code)
     if known is not None:
         return known

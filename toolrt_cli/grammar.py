@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -46,6 +46,8 @@ class Flag(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     #: What completes the value: a kind that ``toolrt __complete`` knows, or ``file``.
     completes: str = ""
+    #: Whether every value counts, and not the last one alone.
+    repeats: bool = False
 
 
 GLOBAL: Final = (
@@ -82,6 +84,14 @@ _GLOBAL_OF_ANY: Final = tuple(
 
 RUN: Final = (
     Flag("caller", ("--as",), "Call as this caller", "CALLER", completes="callers"),
+    Flag(
+        "proofs",
+        ("--proof",),
+        "Show the delegation token in this file; may be repeated",
+        "FILE",
+        completes="file",
+        repeats=True,
+    ),
     Flag(
         "json_args",
         ("--json-args",),
@@ -120,6 +130,8 @@ class RunWords(msgspec.Struct, frozen=True, kw_only=True):
     #: What follows the tool and is none of run's own options.
     words: tuple[str, ...] = ()
     caller: str | None = None
+    #: Files with delegation tokens.
+    proofs: tuple[str, ...] = ()
     json_args: str | None = None
     dry_run: bool = False
     yes: bool = False
@@ -192,6 +204,9 @@ def parse_run(
     if rest:
         ours = [flag for flag in RUN + GLOBAL if not _named(flag, arguments)]
         after, words_left = _take(rest[1:], ours, stop_at_word=False)
+        for flag in ours:
+            if flag.repeats and flag.field in after:
+                after[flag.field] = (*found.get(flag.field, ()), *after[flag.field])
         found = {**found, **after, "tool": rest[0], "words": tuple(words_left)}
     settings = _globals(found, before)
     require_format(settings, ("run",))
@@ -211,10 +226,10 @@ def _named(flag: Flag, arguments: Collection[str]) -> bool:
 
 def _take(
     words: Sequence[str], flags: Sequence[Flag], *, stop_at_word: bool
-) -> tuple[dict[str, object], list[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """Return what *flags* took of *words*, and the words that are left, in order."""
     by_name = {name: flag for flag in flags for name in flag.names}
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     rest: list[str] = []
     left = deque(words)
     while left:
@@ -234,8 +249,13 @@ def _take(
         else:
             if not equals and not left:
                 raise UsageError(f"{name} needs a value: {flag.metavar}")
-            found[flag.field] = _allowed(flag, value if equals else left.popleft())
+            taken = _allowed(flag, value if equals else left.popleft())
+            _keep(found, flag, taken)
     return found, rest
+
+
+def _keep(found: dict[str, Any], flag: Flag, value: str) -> None:
+    found[flag.field] = (*found.get(flag.field, ()), value) if flag.repeats else value
 
 
 def _allowed(flag: Flag, value: str) -> str:

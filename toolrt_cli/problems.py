@@ -125,6 +125,8 @@ def _body(error: ToolrtError, advice: Advice) -> dict[str, Any]:
     if isinstance(error, errors.ToolFailedError):
         body["tool_code"] = error.code
         body["text"] = error.text
+    if isinstance(error, errors.DelegationRefusedError):
+        body["reason"], body["digest"] = error.reason, error.token
     if isinstance(error, errors.InvalidArgsError | ConfigError | ArgumentSyntaxError):
         body["faults"] = msgspec.to_builtins(error.faults)
     if isinstance(error, ConfigError):

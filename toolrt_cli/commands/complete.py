@@ -8,6 +8,7 @@ from typing import Final
 
 from toolrt.errors import ToolrtError
 from toolrt.pack import Visibility
+from toolrt_cli import identities
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import Globals
@@ -54,7 +55,12 @@ def _packs(session: Session, _words: list[str]) -> Iterable[str]:
 
 def _callers(session: Session, _words: list[str]) -> Iterable[str]:
     named = session.config.config.callers
-    return dict.fromkeys([*named, session.default_caller])
+    own = identities.names(session.environ)
+    return dict.fromkeys([*named, session.default_caller, *own])
+
+
+def _identities(session: Session, _words: list[str]) -> Iterable[str]:
+    return identities.names(session.environ)
 
 
 def _capabilities(session: Session, _words: list[str]) -> Iterable[str]:
@@ -67,5 +73,6 @@ _KINDS: Final[Mapping[str, Callable[[Session, list[str]], Iterable[str]]]] = {
     "arguments": _arguments,
     "packs": _packs,
     "callers": _callers,
+    "identities": _identities,
     "capabilities": _capabilities,
 }

@@ -19,6 +19,7 @@ from toolrt import (
     AuditUnavailableError,
     CallResult,
     CapabilityDeniedError,
+    DelegationRefusedError,
     InvalidArgsError,
     RateLimitedError,
     Registry,
@@ -34,6 +35,12 @@ from toolrt_cli.grammar import Globals, RunWords, UsageError, parse_run
 from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
+from toolrt_cli.run_proofs import (
+    authority_for,
+    proofs_of,
+    refusal_advice,
+    unmet_bindings,
+)
 from toolrt_cli.sinks import Sinks
 from toolrt_cli.streams import Streams, open_streams, prints_to_stderr
 from toolrt_cli.wiring import (
@@ -82,7 +89,10 @@ def _make(
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
     with Sinks(session.config) as sinks, _open_store(session) as store:
-        registry = open_registry(session, store, confirmation.over, sinks.direct)
+        granting = authority_for(session, store, call)
+        registry = open_registry(
+            session, store, confirmation.over, sinks.direct, granting
+        )
         with prints_to_stderr():
             result = registry.run(call)
     result = sinks.judged(result)
@@ -91,7 +101,7 @@ def _make(
     if confirmation.refusal is not None:
         confirmation.refusal.call_id = result.call_id
         result = msgspec.structs.replace(result, error=confirmation.refusal)
-    why = _reasons(session, call, result, tool) if options.why else None
+    why = _reasons(session, call, options, result, tool) if options.why else None
     _show(result, streams, why)
     for loss in sinks.losses():
         streams.remark(loss)
@@ -99,7 +109,8 @@ def _make(
     if failure is not None and not streams.settings.is_json:
         report(failure, streams)
     if result.error is not None:
-        report(result.error, streams, _advise(result, call, session, registry))
+        advice = _advise(result, call, options, session, registry)
+        report(result.error, streams, advice)
         return exit_code(result.error)
     if result.next_cursor is not None:
         streams.remark(f"there is more: --cursor {result.next_cursor}")
@@ -137,6 +148,7 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
         params,
         caller=caller,
         actor=session.actor,
+        proofs=proofs_of(session.config, caller, options.proofs),
         labels=_labels(session, caller),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
@@ -276,12 +288,18 @@ def _summary(result: CallResult) -> str:
 
 
 def _advise(
-    result: CallResult, call: ToolCall, session: Session, registry: Registry
+    result: CallResult,
+    call: ToolCall,
+    options: RunWords,
+    session: Session,
+    registry: Registry,
 ) -> Advice:
     error = result.error
     assert error is not None
+    if isinstance(error, DelegationRefusedError):
+        return refusal_advice(session, error, call, options.proofs)
     if isinstance(error, CapabilityDeniedError):
-        return _capability_advice(error, call, session)
+        return _capability_advice(error, call, options, session)
     if isinstance(error, InvalidArgsError):
         return _argument_advice(error, registry.tool(call.tool))
     if isinstance(error, RateLimitedError) and error.retry_after_ms is not None:
@@ -290,18 +308,25 @@ def _advise(
 
 
 def _capability_advice(
-    error: CapabilityDeniedError, call: ToolCall, session: Session
+    error: CapabilityDeniedError, call: ToolCall, options: RunWords, session: Session
 ) -> Advice:
     """Name what is missing and the lines that would grant it."""
+    from shlex import quote
+
     from toolrt_cli.grant_lines import grant_lines
 
     file, caller = session.config_to_edit, call.caller or ""
     has = ", ".join(error.granted) or "nothing"
+    shown = "".join(f" --proof {quote(one)}" for one in options.proofs)
     return Advice(
-        details=(f"it needs {', '.join(error.required)} and was granted {has}",),
+        details=(
+            f"it needs {', '.join(error.required)} and was granted {has}",
+            *unmet_bindings(session.config, call, options.proofs),
+        ),
         change=grant_lines(session.config, file, caller, error.missing),
         next=tuple(
-            f"toolrt provenance explain {caller} {missing}" for missing in error.missing
+            f"toolrt provenance explain {caller} {missing}{shown}"
+            for missing in error.missing
         ),
     )
 
@@ -323,7 +348,11 @@ def _argument_advice(error: InvalidArgsError, tool: Tool) -> Advice:
 
 
 def _reasons(
-    session: Session, call: ToolCall, result: CallResult, tool: Tool | None
+    session: Session,
+    call: ToolCall,
+    options: RunWords,
+    result: CallResult,
+    tool: Tool | None,
 ) -> list[str]:
     """Return the gate's word, then each capability's source, a line each."""
     from toolrt_cli.provenance.why import describe_grants
@@ -331,7 +360,8 @@ def _reasons(
     place = getattr(result.error, "place", None)
     by = f", by {place}" if place else ""
     needed = tool.definition.capabilities if tool else ()
-    grants = describe_grants(session, call.caller or "", needed)
+    caller = call.caller or ""
+    grants = describe_grants(session, caller, needed, options.proofs)
     return [f"gate: {result.decision}{by}", *grants]
 
 

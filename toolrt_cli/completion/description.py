@@ -93,6 +93,7 @@ _KINDS: Final = {
     "TOOL": "tools",
     "PACK": "packs",
     "CALLER": "callers",
+    "IDENTITY": "identities",
     "CAPABILITY": "capabilities",
     "FILTERS": "filters",
     "FILE": "file",

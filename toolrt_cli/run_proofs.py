@@ -1,0 +1,106 @@
+"""
+The delegation tokens of one call: read for it, judged at it, and why they were refused.
+
+Nothing here is loaded that a call without tokens does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from toolrt import Authority, DelegationRefusedError, ToolCall
+from toolrt_cli.config import LoadedConfig
+from toolrt_cli.problems import Advice
+from toolrt_cli.wiring import Session
+
+if TYPE_CHECKING:
+    from toolrt_store import SqliteEventStore
+
+
+def proofs_of(
+    config: LoadedConfig, caller: str, named: Sequence[str]
+) -> tuple[str, ...]:
+    """
+    Return the tokens that a call of *caller* brings: its ``proofs``, then *named*.
+
+    Raises:
+        ProofFileError: A file is not to be used; no token of any is.
+    """
+    table = config.config.callers.get(caller)
+    if not named and not (table and table.proofs):
+        return ()
+    from toolrt_cli.token_files import proof_files, read_proof
+
+    return tuple(map(read_proof, proof_files(config, caller, named)))
+
+
+def authority_for(
+    session: Session, store: SqliteEventStore, call: ToolCall
+) -> Authority | None:
+    """
+    Return who judges the tokens of *call*; None where it brings none.
+
+    Raises:
+        ConfigError: The DID of the caller is none of an Ed25519 key.
+    """
+    if not call.proofs:
+        return None
+    from toolrt_cli.delegations import delegating_authority
+
+    return delegating_authority(session, store, call.caller or "")
+
+
+def refusal_advice(
+    session: Session,
+    error: DelegationRefusedError,
+    call: ToolCall,
+    named: Sequence[str],
+) -> Advice:
+    """Say what the code means, which file is at fault, and how to learn more."""
+    from shlex import quote
+
+    from toolrt.ucan import CODES, token_digest
+    from toolrt_cli.delegations import possession_advice
+    from toolrt_cli.revocations import RevocationsError, revocations_of
+    from toolrt_cli.token_files import proof_files
+
+    caller = call.caller or ""
+    details, steps = [CODES.get(error.reason, error.reason)], []
+    if error.reason == "possession":
+        why, step = possession_advice(session.config, caller, session.environ)
+        details.append(why)
+        steps.append(step)
+    if error.reason == "revocations":
+        try:
+            "" in revocations_of(session.config)  # noqa: B015 - for what it raises
+        except RevocationsError as exc:
+            details.append(str(exc))
+            steps.append(exc.next_step)
+    files = proof_files(session.config, caller, named)
+    for file, token in zip(files, call.proofs, strict=False):
+        if error.token is not None and token_digest(token) == error.token:
+            details.append(f"the token in {file}, digest {error.token}")
+            steps.append(f"toolrt delegation verify {quote(file)} --as {quote(caller)}")
+            break
+    return Advice(details=tuple(details), next=tuple(steps))
+
+
+def unmet_bindings(
+    config: LoadedConfig, call: ToolCall, named: Sequence[str]
+) -> list[str]:
+    """Return which tokens of *call* hold and grant nothing, as its arguments differ."""
+    if not call.proofs:
+        return []
+    from toolrt.ucan import fits, read_chain
+    from toolrt_cli.delegations import limits_of
+    from toolrt_cli.token_files import proof_files
+
+    files, found = proof_files(config, call.caller or "", named), []
+    for file, token in zip(files, call.proofs, strict=False):
+        leaf = read_chain(token, limits=limits_of(config))[-1].link
+        if not fits(leaf.bindings, call.params):
+            only = ", ".join(f"{name} = {text}" for name, text in leaf.bindings)
+            grants = ", ".join(leaf.capabilities)
+            found.append(f"the token in {file} grants {grants} only with {only}")
+    return found
