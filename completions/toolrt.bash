@@ -10,11 +10,11 @@ _toolrt_command()
     commands='' options='' arguments=''
     case $1 in
         '')
-            commands='run doctor completion help pack audit provenance config'
+            commands='run doctor completion help pack audit provenance identity delegation config'
             options='-h --help -V --version'
             ;;
         run)
-            options='--as --json-args -n --dry-run -y --yes --timeout --cursor --why --reason -h --help'
+            options='--as --proof --json-args -n --dry-run -y --yes --timeout --cursor --why --reason -h --help'
             arguments='tools arguments...'
             ;;
         doctor)
@@ -125,6 +125,40 @@ _toolrt_command()
         'provenance expiring')
             options='--within -h --help'
             ;;
+        identity)
+            commands='new list show'
+            options='-h --help'
+            ;;
+        'identity new')
+            options='-h --help'
+            arguments=text
+            ;;
+        'identity list')
+            options='-h --help'
+            ;;
+        'identity show')
+            options='-h --help'
+            arguments=identities
+            ;;
+        delegation)
+            commands='issue inspect verify revoke'
+            options='-h --help'
+            ;;
+        'delegation issue')
+            options='--from --to --cap --with --expires --not-before --proof --out -h --help'
+            ;;
+        'delegation inspect')
+            options='-h --help'
+            arguments=file
+            ;;
+        'delegation verify')
+            options='--as --at -h --help'
+            arguments=file
+            ;;
+        'delegation revoke')
+            options='-h --help'
+            arguments=file
+            ;;
         config)
             commands='path validate trust'
             options='-h --help'
@@ -150,6 +184,7 @@ _toolrt_option()
     kind=''
     case "$1 $2" in
         'run --as') kind=callers ;;
+        'run --proof') kind=file ;;
         'run --json-args') kind=json ;;
         'run --timeout') kind=text ;;
         'run --cursor') kind=text ;;
@@ -186,6 +221,16 @@ _toolrt_option()
         'provenance explain --proof') kind=file ;;
         'provenance unused -S'|'provenance unused --since') kind=text ;;
         'provenance expiring --within') kind=text ;;
+        'delegation issue --from') kind=identities ;;
+        'delegation issue --to') kind=identities ;;
+        'delegation issue --cap') kind=capabilities ;;
+        'delegation issue --with') kind=text ;;
+        'delegation issue --expires') kind=text ;;
+        'delegation issue --not-before') kind=text ;;
+        'delegation issue --proof') kind=file ;;
+        'delegation issue --out') kind=file ;;
+        'delegation verify --as') kind=callers ;;
+        'delegation verify --at') kind=text ;;
         *' --config') kind=file ;;
         *' --store') kind=file ;;
         *' -o'|*' --output') kind=words:table,json,jsonl,csv,md,name ;;

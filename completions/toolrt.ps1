@@ -43,6 +43,8 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 'pack' = 'What is loaded, from where, and what each tool takes and needs'
                 'audit' = 'Follow, query, prove and keep what was recorded'
                 'provenance' = 'Why a caller has a capability, or has not'
+                'identity' = 'Keys by which delegation tokens name a caller'
+                'delegation' = 'Tokens that hand capabilities on: made, looked at, ended'
                 'config' = 'Which configuration counts, and whether it is right'
             }
             Options = @(
@@ -55,6 +57,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
             Commands = [ordered]@{}
             Options = @(
                 @{ Names = @('--as'); Help = 'Call as this caller'; Name = 'CALLER'; Kind = 'callers' }
+                @{ Names = @('--proof'); Help = 'Show the delegation token in this file; may be repeated'; Name = 'FILE'; Kind = 'file' }
                 @{ Names = @('--json-args'); Help = 'Take the arguments from JSON text, @FILE or - for standard input'; Name = 'JSON'; Kind = 'json' }
                 @{ Names = @('-n', '--dry-run'); Help = 'Decide and record, but run nothing' }
                 @{ Names = @('-y', '--yes'); Help = 'Do not ask before an effect that asks' }
@@ -376,6 +379,98 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @()
+        }
+        'identity' = @{
+            Commands = [ordered]@{
+                'new' = 'Make a key and print its DID; never over one that is there'
+                'list' = 'List the identities, and whether their key files are sound'
+                'show' = 'Show one identity; exit 5 if its key file is not sound'
+            }
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'identity new' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'name'; Kind = 'text' }
+            )
+        }
+        'identity list' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'identity show' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'identity'; Kind = 'identities' }
+            )
+        }
+        'delegation' = @{
+            Commands = [ordered]@{
+                'issue' = 'Make a token; refused if nobody would accept it'
+                'inspect' = 'Show what a token says; nothing of it is verified'
+                'verify' = 'Verify a token with every check of every link: exit 0 or 3'
+                'revoke' = 'End a delegation and all that follows on it, for good'
+            }
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'delegation issue' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--from'); Help = 'Who delegates'; Name = 'IDENTITY'; Kind = 'identities' }
+                @{ Names = @('--to'); Help = 'Who may use it: an identity or a DID'; Name = 'IDENTITY'; Kind = 'identities' }
+                @{ Names = @('--cap'); Help = 'Grant this; may be repeated'; Name = 'CAPABILITY'; Kind = 'capabilities' }
+                @{ Names = @('--with'); Help = 'Only in calls with this argument; or k:=json'; Name = 'K=V'; Kind = 'text' }
+                @{ Names = @('--expires'); Help = 'A time, or how long it counts [30d]'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--not-before'); Help = 'A time, or in how long it begins [now]'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('--proof'); Help = 'The token that delegates them to the issuer'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('--out'); Help = 'Write it to this new file, 0600'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'delegation inspect' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'delegation verify' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--as'); Help = 'It has to be for this caller'; Name = 'CALLER'; Kind = 'callers' }
+                @{ Names = @('--at'); Help = 'At this time [now]'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
+        }
+        'delegation revoke' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'file'; Kind = 'file' }
+            )
         }
         'config' = @{
             Commands = [ordered]@{

@@ -77,13 +77,16 @@ class Revocations:
             raise RevocationsError(self.path, _MISSING) from exc
         except OSError as exc:
             raise RevocationsError(self.path, _reason(exc, "read")) from exc
-        with open(descriptor, "rb") as file:
+        try:
             info = os.fstat(descriptor)
             _require_safe(self.path, info)
             seen = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
             if seen != self._seen:
-                self._digests = _parsed(self.path, file.read(_MAX_BYTES + 1))
+                with open(descriptor, "rb", closefd=False) as file:
+                    self._digests = _parsed(self.path, file.read(_MAX_BYTES + 1))
                 self._seen = seen
+        finally:
+            os.close(descriptor)
         return self._digests
 
 

@@ -9,6 +9,7 @@ whoever verifies it and nowhere else.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import sys
@@ -23,6 +24,8 @@ from toolrt_cli.grammar import UsageError
 
 #: Longer than any token that is verified, with its newline.
 _MAX_BYTES: Final = 16_385
+#: A token as a word of the command line, and no name of a file.
+_TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{86}", re.ASCII)
 _OPEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_OWN: Final = 0o077
 
@@ -79,7 +82,7 @@ def read_to_look(source: str) -> str:
     Raises:
         UsageError: There is no such file, it cannot be read, or is too large.
     """
-    if source.count(".") == 2 and "/" not in source and not os.path.lexists(source):  # noqa: PLR2004
+    if _TOKEN.fullmatch(source):
         return source
     try:
         data = _read_stdin() if source == "-" else _read_regular(source)
@@ -97,10 +100,13 @@ def _read_stdin() -> bytes:
 
 def _read_regular(path: str) -> bytes:
     descriptor = os.open(path, _OPEN)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a regular file")
-        return file.read(_MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _as_text(data: bytes) -> str:

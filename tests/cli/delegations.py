@@ -72,3 +72,14 @@ def delegated(
 def digest_of(path: Path) -> str:
     """Return the digest by which the token in *path* is known."""
     return token_digest(path.read_text().strip())
+
+
+def hold(name: str, seed: bytes) -> Path:
+    """Make *seed* the key of the identity *name* of the test's home."""
+    directory = Path(os.environ["XDG_STATE_HOME"]) / "toolrt" / "identities"
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    path = directory / f"{name}.key"
+    path.touch(mode=0o600)
+    path.write_text(seed.hex() + "\n")
+    return path
