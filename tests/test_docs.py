@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 APPS = (ROOT / "toolrt_cli").glob("app*.py")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROVENANCE = (ROOT / "docs" / "provenance.md").read_text(encoding="utf-8")
+DELEGATION = (ROOT / "docs" / "delegation.md").read_text(encoding="utf-8")
 
 
 def blocks(kind: str, text: str = README) -> list[str]:
@@ -43,7 +44,11 @@ def steps(text: str) -> list[tuple[str, int, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
-    [pytest.param(README, id="README"), pytest.param(PROVENANCE, id="provenance")],
+    [
+        pytest.param(README, id="README"),
+        pytest.param(PROVENANCE, id="provenance"),
+        pytest.param(DELEGATION, id="delegation"),
+    ],
 )
 def test_what_the_pages_show_runs_as_written(tmp_path: Path, text: str) -> None:
     """Each command ends with its exit code and prints what stands below it."""

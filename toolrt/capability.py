@@ -177,7 +177,7 @@ class Authority:
         bearer: Whoever brings a token may use it, without the key of the caller; every
             grant that comes of it says so.
 
-        high_water: Unix seconds of the last event on record: no call is before it.
+        high_water: Unix seconds of the latest event on record: no call is before it.
     """
 
     def __init__(
