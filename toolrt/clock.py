@@ -62,29 +62,21 @@ def _to_the_second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-# len of 2026-01-02T03:04:05.000006+00:00, as `rfc3339` writes it.
-_PLAIN_LENGTH: Final = 32
-
-
 def plain_us(text: str) -> int | None:
     """Return the Unix microseconds of a text that `rfc3339` wrote; None of another."""
     micros = text[20:26]
-    if (
-        len(text) != _PLAIN_LENGTH
-        or text[26:] != "+00:00"
-        or text[19] != "."
-        or not (micros.isascii() and micros.isdigit())
-    ):
+    if text[26:] != "+00:00" or not (micros.isdecimal() and micros.isascii()):
         return None
-    whole = _from_the_second(text[:19])
-    return None if whole is None else whole * 1_000_000 + int(micros)
+    whole_us = _to_the_point(text[:20])
+    return None if whole_us is None else whole_us + int(micros)
 
 
 @lru_cache(maxsize=64)
-def _from_the_second(text: str) -> int | None:
+def _to_the_point(text: str) -> int | None:
+    """Return the Unix microseconds of ``2026-01-02T03:04:05.``; None of another text."""
     try:
-        at_s = parse_rfc3339(f"{text}+00:00") // 1_000_000
-        return at_s if _to_the_second(at_s) == text else None
+        at_us = parse_rfc3339(f"{text[:-1]}+00:00")
+        return at_us if f"{_to_the_second(at_us // 1_000_000)}." == text else None
     except (ValueError, OverflowError):
         return None
 
