@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from toolrt.cursor import KEY_VARIABLE, CursorKeyError, load_key
+from toolrt_cli import sink_counters
 from toolrt_cli.config import (
     ConfigError,
     LoadedConfig,
@@ -18,9 +19,11 @@ from toolrt_cli.config import (
     open_config,
     user_state_dir,
 )
+from toolrt_cli.config.sinks import target_of
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.output import Column, emit_list
 from toolrt_cli.reading import open_to_read
+from toolrt_cli.sinks import counted_as
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import show_utc
 from toolrt_cli.wiring import Session, cwd, session_over, working_faults
@@ -74,6 +77,7 @@ def _findings(streams: Streams, environ: Mapping[str, str]) -> Iterator[Finding]
     if finding.status != "fail":  # what is not trusted is not loaded
         yield from _packs(session)
     yield _cursor_key(environ)
+    yield from _sinks(config, environ)
     last_event_us, finding = _store(session)
     yield finding
     yield from check_store(
@@ -135,6 +139,31 @@ def _cursor_key(environ: Mapping[str, str]) -> Finding:
         return _failed("cursor key", str(exc), f"{fix}: running cursors end")
     where = KEY_VARIABLE if KEY_VARIABLE in environ else path
     return Finding(check="cursor key", status="ok", text=where)
+
+
+def _sinks(config: LoadedConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what each sink of the config has done so far, over all commands."""
+    counters = sink_counters.read(user_state_dir(environ))
+    tables = config.config.sink
+    names = {target_of(one.kind, one.path): one.path or one.kind for one in tables}
+    names |= {target_of(one.fallback): one.fallback for one in tables if one.fallback}
+    for target, name in names.items():
+        check = f"sink {name}"
+        found = counters.get(counted_as(config, target))
+        if found is None:
+            yield Finding(check=check, status="ok", text="nothing was sent to it yet")
+            continue
+        text = (
+            f"{found.sent} sent: {found.written} written, {found.diverted} diverted,"
+            f" {found.dropped} dropped, {found.failed} failed,"
+            f" since {show_utc(found.since_us)}"
+        )
+        if not found.lost:
+            yield Finding(check=check, status="ok", text=text)
+            continue
+        why = f"; last: {found.last_error}" if found.last_error else ""
+        fix = "audit export has what the store kept; see backpressure and capacity"
+        yield Finding(check=check, status="warn", text=f"{text}{why}", fix=fix)
 
 
 def _store(session: Session) -> tuple[int | None, Finding]:
