@@ -164,3 +164,27 @@ def test_counters_behind_a_link_are_left_alone(
 
     assert cli("run", "echo.say").code == 0
     assert elsewhere.read_text() == "mine"
+
+
+def test_the_anchor_is_looked_at(cli: Cli, config: WriteConfig) -> None:
+    """Whether the next checkpoint can be told to it, and what it holds."""
+    folder = config('[store]\npath = "audit.db"\nanchor = "anchor"\n').parent
+    anchor = folder / "anchor"
+    assert "is not there yet" in rows(cli)["anchor"]["text"]
+
+    cli("run", "echo.say")
+    cli("audit", "checkpoint")
+    assert rows(cli)["anchor"]["text"].endswith("told of checkpoints: 1")
+
+    anchor.write_bytes(anchor.read_bytes() + b"torn")
+    torn = rows(cli)["anchor"]
+    assert torn["status"] == "warn"
+    assert "line 2 of the anchor" in torn["text"]
+
+    anchor.unlink()
+    anchor.mkdir()
+    assert rows(cli)["anchor"]["status"] == "fail"
+
+    anchor.rmdir()
+    os.mkfifo(anchor)
+    assert "cannot be read back" in rows(cli)["anchor"]["text"]

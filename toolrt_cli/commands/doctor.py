@@ -27,7 +27,10 @@ from toolrt_cli.sinks import counted_as
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import show_utc
 from toolrt_cli.wiring import Session, cwd, session_over, working_faults
+from toolrt_cli.writing import anchor_of
 from toolrt_store import StoreError
+from toolrt_store.anchor import AnchorError
+from toolrt_store.anchor import read as read_anchor
 from toolrt_store.doctor import Finding, check_store
 
 _STATUSES: Final = ("ok", "warn", "fail")
@@ -80,6 +83,7 @@ def _findings(streams: Streams, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from _sinks(config, environ)
     last_event_us, finding = _store(session)
     yield finding
+    yield from _anchor(session)
     yield from check_store(
         session.store_path,
         last_event_us=last_event_us,
@@ -164,6 +168,40 @@ def _sinks(config: LoadedConfig, environ: Mapping[str, str]) -> Iterator[Finding
         why = f"; last: {found.last_error}" if found.last_error else ""
         fix = "audit export has what the store kept; see backpressure and capacity"
         yield Finding(check=check, status="warn", text=f"{text}{why}", fix=fix)
+
+
+def _anchor(session: Session) -> Iterator[Finding]:
+    """Yield whether the next checkpoint can be told to the anchor, if there is one."""
+    path = anchor_of(session)
+    if path is None:
+        return
+    fix = "make room for it there; without an anchor nobody sees a store cut off"
+    found = os.path.lexists(path)
+    if os.path.isdir(path):
+        yield _failed("anchor", f"{path} is a directory", "name a file: [store] anchor")
+    elif not os.access(path if found else os.path.dirname(path) or ".", os.W_OK):
+        yield _failed("anchor", f"{path} cannot be written", fix)
+    elif not found:
+        text = f"{path} is not there yet; the next checkpoint makes it"
+        yield Finding(check="anchor", status="ok", text=text)
+    elif not os.path.isfile(path):
+        text = f"{path} takes checkpoints and cannot be read back"
+        yield Finding(check="anchor", status="ok", text=text)
+    else:
+        yield _anchor_file(path)
+
+
+def _anchor_file(path: str) -> Finding:
+    try:
+        found = read_anchor(path)
+    except AnchorError as exc:
+        return _failed("anchor", str(exc), "name another: [store] anchor")
+    text = f"{path} has been told of checkpoints: {len(found.checkpoints)}"
+    if not found.bad_lines:
+        return Finding(check="anchor", status="ok", text=text)
+    text = f"{text}; {found.bad_lines[0]}"
+    fix = "toolrt audit verify tells what the rest of it vouches for"
+    return Finding(check="anchor", status="warn", text=text, fix=fix)
 
 
 def _store(session: Session) -> tuple[int | None, Finding]:
