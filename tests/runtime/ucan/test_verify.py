@@ -183,6 +183,15 @@ def test_the_leeway_widens_both_ends(
     assert world.verify(world.second(), at=at, limits=limits).code == code
 
 
+def test_the_leeway_does_not_shorten_what_a_link_may_live(
+    world: DelegationSimulator,
+) -> None:
+    """A clock that is behind sees a link that has its whole time before it."""
+    token = world.first(nbf=AT + 60, exp=AT + 60 + 30 * 86_400)
+
+    assert world.verify(token, to=world.alice, limits=Limits(leeway_s=60))
+
+
 def test_a_link_may_live_as_long_as_the_limit(world: DelegationSimulator) -> None:
     """To the second, with and without a stated start."""
     month = 30 * 86_400
