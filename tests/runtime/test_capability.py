@@ -90,6 +90,7 @@ def test_the_whole_list_of_a_caller_can_be_read() -> None:
     [
         CapabilitySet(),
         Refusal("expired"),
+        AllowRule(pattern="a"),
         Grant("a", AllowRule(pattern="a")),
         ChainLink(issuer="a", depth=0, digest="b"),
     ],

@@ -342,6 +342,13 @@ def test_limits_that_are_none_are_refused(wrong: dict[str, int]) -> None:
         Limits(**wrong)
 
 
+def test_the_limits_are_those_that_are_written_down() -> None:
+    """16,384 characters, 5 links, 30 days, no leeway."""
+    assert Limits() == Limits(
+        max_chars=16_384, max_depth=5, max_ttl_s=30 * 24 * HOUR, leeway_s=0
+    )
+
+
 def test_limits_at_their_ends_are_limits() -> None:
     """One of each, and the whole leeway."""
     found = Limits(max_chars=1, max_depth=1, max_ttl_s=1, leeway_s=60)
