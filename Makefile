@@ -5,14 +5,15 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 # What decides on a call: every branch of it has a test.
-DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py
+DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py,toolrt/ucan/*.py
 
-.PHONY: help demo test lint types hostile store-faults bench startup completions clean
+.PHONY: help demo test lint types hostile fuzz-tokens store-faults bench startup completions clean
 
 help:
 	@echo "make demo         set up .venv and run the main job on real input"
 	@echo "make test         lint, types, layers and the whole test suite"
 	@echo "make hostile      500 hostile tools, some at once"
+	@echo "make fuzz-tokens  a million mutants of delegation tokens"
 	@echo "make store-faults 1,000 random edits, 10,000 kills, 16 writers at once"
 	@echo "make bench        dispatch, store and sink benchmarks, with the cheapest equivalents"
 	@echo "make startup      whole-process start-up, against python -c pass"
@@ -48,6 +49,9 @@ test: lint types
 
 hostile: .venv/ready
 	TOOLRT_HOSTILE=500 $(BIN)/python -m pytest tests/faults/test_hostile_tools.py
+
+fuzz-tokens: .venv/ready
+	TOOLRT_TOKENS=1000000 $(BIN)/python -m pytest -s tests/property/test_token_mutants.py
 
 store-faults: .venv/ready
 	TOOLRT_TAMPER=1000 $(BIN)/python -m pytest -s tests/store/test_tampering.py

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import typer.main
 
+from toolrt.ucan import CODES
 from toolrt_cli.app import app
 from toolrt_cli.config import model
 from toolrt_cli.exit_codes import MEANINGS, Exit
@@ -161,3 +162,13 @@ def test_the_documents_do_not_name_missing_files() -> None:
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"`((?:docs|examples|benchmarks)/[\w./-]+)`", text):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_every_code_of_a_refused_token_is_explained() -> None:
+    """The page has a line for each code, in the words of the code's table."""
+    page = (ROOT / "docs" / "delegation-tokens.md").read_text(encoding="utf-8")
+    stated = dict(
+        re.findall(r"^\| `(\w+)` \| (.*) \|$", page.split("## Codes")[1], re.MULTILINE)
+    )
+
+    assert stated == dict(CODES)

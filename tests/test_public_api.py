@@ -22,7 +22,9 @@ FORBIDDEN = (
 )
 
 
-@pytest.mark.parametrize("name", ["toolrt", "toolrt_store", "toolrt_cli.config"])
+@pytest.mark.parametrize(
+    "name", ["toolrt", "toolrt.ucan", "toolrt_store", "toolrt_cli.config"]
+)
 def test_all_names_exactly_what_the_package_imports(name: str) -> None:
     """__all__ is sorted, complete and importable."""
     module = importlib.import_module(name)
@@ -102,6 +104,14 @@ def test_the_runtime_imports_neither_store_nor_cli(tmp_path: Path) -> None:
     loaded = modules_after("import toolrt", tmp_path)
 
     assert loaded.isdisjoint({"toolrt_store", "toolrt_cli", "sqlite3", "pysqlite3"})
+
+
+def test_delegation_is_imported_where_there_is_a_token(tmp_path: Path) -> None:
+    """A call without one pays for neither its rules nor its signatures."""
+    loaded = modules_after(RUN, tmp_path) | modules_after("import toolrt", tmp_path)
+    assert loaded.isdisjoint({"toolrt.ucan", "toolrt.ucan.verify"})
+
+    assert "nacl" not in modules_after("import toolrt.ucan", tmp_path)
 
 
 def test_no_file_of_the_store_is_opened_by_hand() -> None:

@@ -32,7 +32,15 @@ from toolrt.audit.sinks import (
     SinkStats,
 )
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
-from toolrt.capability import AllowRule, Authority, CapabilitySet, ChainLink, Grant
+from toolrt.capability import (
+    AllowRule,
+    Authority,
+    CapabilitySet,
+    ChainLink,
+    Grant,
+    Link,
+    Refusal,
+)
 from toolrt.clock import Clock, SystemClock, now_rfc3339
 from toolrt.context import DEFAULT_TIERS, CallContext, PaginatedResult, TierLimits
 from toolrt.cursor import (
@@ -48,6 +56,7 @@ from toolrt.errors import (
     AuditUnavailableError,
     CapabilityDeniedError,
     CircularPackDependencyError,
+    DelegationRefusedError,
     GateReceipt,
     GateUnavailableError,
     IdentityConflictError,
@@ -76,6 +85,7 @@ from toolrt.errors import (
     ToolNotFoundError,
     ToolrtError,
     ToolTimeoutError,
+    UcanError,
     UnknownKindError,
     UnknownPackError,
     UnstorableEventError,
@@ -187,6 +197,7 @@ __all__ = [
     "CursorState",
     "CursorTooLargeError",
     "CustomObligation",
+    "DelegationRefusedError",
     "Deny",
     "DispatchHook",
     "Drop",
@@ -217,6 +228,7 @@ __all__ = [
     "InvalidNamespaceError",
     "JsonLinesAuditSink",
     "KindHook",
+    "Link",
     "LoadedPacks",
     "Middleware",
     "MiddlewareCall",
@@ -247,6 +259,7 @@ __all__ = [
     "RecordLostError",
     "RedactPaths",
     "RedactedString",
+    "Refusal",
     "Registry",
     "RegistryBuilder",
     "RegistryError",
@@ -277,6 +290,7 @@ __all__ = [
     "ToolTimeoutError",
     "ToolrtError",
     "UcanChain",
+    "UcanError",
     "UnknownKindError",
     "UnknownPackError",
     "UnstorableEventError",

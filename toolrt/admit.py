@@ -27,6 +27,7 @@ from toolrt.errors import (
     ArgFault,
     AuditUnavailableError,
     CapabilityDeniedError,
+    DelegationRefusedError,
     GateReceipt,
     GateUnavailableError,
     InvalidArgsError,
@@ -98,6 +99,7 @@ def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
             actor=parent.actor,
             source=parent.call.source,
             session_id=parent.call.session_id,
+            proofs=parent.call.proofs,
         )
     tool = find_tool(core, call.tool) or _sub_handler(core, call.tool, parent)
     call = msgspec.structs.replace(
@@ -195,7 +197,7 @@ def _pass_gate(attempt: Attempt) -> None:
         requested = () if tool is None else tool.definition.capabilities
     at_us = core.clock.now_us()
     granted = core.authority.resolve(
-        call.caller, requested, call.proofs, at_us // 1_000_000
+        call.caller, requested, call.proofs, at_us // 1_000_000, attempt.params
     )
     if attempt.parent is not None:  # at most what the calling handler has
         granted = granted.within(attempt.parent.granted.granted)
@@ -311,7 +313,8 @@ def _warn(message: str, *args: object) -> None:
 def _limits(attempt: Attempt, allow: Allow, verb: str) -> CallLimits | None:
     """Return what limits the call; None where nothing does, or stage 5 will refuse."""
     tool, caller = attempt.tool, attempt.call.caller
-    if tool is None or tool.required.difference(attempt.granted.granted):
+    granted = attempt.granted
+    if granted.refusal or tool is None or tool.required.difference(granted.granted):
         return None
     windows = (*tool.windows(caller), *_obliged_windows(allow, verb, caller))
     most = tool.definition.max_concurrent
@@ -332,7 +335,16 @@ def _obliged_windows(allow: Allow, verb: str, caller: str | None) -> tuple[Windo
 
 
 def _require_capabilities(attempt: Attempt, tool: Tool) -> None:
-    """5: every missing capability at once."""
+    """5: every missing capability at once; all of them, where a token is refused."""
+    refusal = attempt.granted.refusal
+    if refusal is not None:
+        raise DelegationRefusedError(
+            refusal.code,
+            refusal.token,
+            sorted(tool.required),
+            caller=attempt.call.caller,
+            tool_id=tool.tool_id,
+        )
     granted = attempt.granted.granted
     missing = sorted(tool.required.difference(granted))
     if missing:

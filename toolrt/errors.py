@@ -25,6 +25,8 @@ Every error that toolrt raises on purpose, grouped by whose fault it is.
     │   ├── PermissionDeniedError
     │   ├── GateUnavailableError
     │   ├── CapabilityDeniedError
+    │   │   └── DelegationRefusedError    by a token of the call
+    │   ├── UcanError                     one token, or who it is for
     │   └── RateLimitedError
     ├── ToolError                         raised by a handler on purpose
     ├── ToolFailedError                   what the caller of that handler gets
@@ -332,6 +334,47 @@ class CapabilityDeniedError(PolicyError):
         self.tool_id = tool_id
         who = "the caller" if caller is None else f"caller {caller!r}"
         super().__init__(f"{who} lacks {', '.join(self.missing)}, needed by {tool_id}")
+
+
+class DelegationRefusedError(CapabilityDeniedError):
+    """
+    A delegation token of the call is refused, and with it all that was asked for.
+
+    ``reason`` is one of ``toolrt.ucan.CODES``; ``token`` is the digest by which the
+    token is known, None where none of them in particular is at fault.
+    """
+
+    code = "delegation_refused"
+
+    def __init__(
+        self,
+        reason: str,
+        token: str | None,
+        required: Sequence[str],
+        *,
+        caller: str | None = None,
+        tool_id: str = "",
+    ) -> None:
+        super().__init__(required, (), required, caller=caller, tool_id=tool_id)
+        self.reason = reason
+        self.token = token
+        self.args = (f"{tool_id}: a delegation is refused: {reason}",)
+
+
+class UcanError(PolicyError):
+    """
+    A delegation token is refused, or could not even be checked.
+
+    ``code`` is one of ``toolrt.ucan.CODES``. ``link`` is the link at fault, root first
+    from 0, where there is one to name. The message never holds a token.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, link: int | None = None) -> None:
+        self.code = code
+        self.detail = detail
+        self.link = link
+        why = f"{code}: {detail}" if detail else code
+        super().__init__(f"the delegation is refused: {why}")
 
 
 class RateLimitedError(PolicyError):

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from toolrt.audit.call_event import CapProvenance, StringAllowList, UcanChain
-from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant
+from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant, Link
 from toolrt_store import sqlite
 from toolrt_store.dictionary import Dictionary, Memo
 
@@ -44,12 +44,13 @@ _RULE, _CHAIN, _ALLOW_LIST, _UCAN, _UNSTATED = range(5)
 #: What `GrantSets.source` takes, of ``grant_sources AS s``.
 SOURCE_COLUMNS: Final = (
     's.kind, s.pattern, s.file, s."line", s."column", s.config, s.issuer, s.depth,'
-    " s.digest"
+    " s.digest, s.links, s.bearer"
 )
 _INSERT_SOURCE: Final = """
 INSERT INTO grant_sources
-  (content, kind, pattern, file, "line", "column", config, issuer, depth, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  (content, kind, pattern, file, "line", "column", config, issuer, depth, digest,
+    links, bearer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SELECT_GRANTS: Final = f"""
 SELECT g.capability, {SOURCE_COLUMNS}
@@ -104,10 +105,11 @@ class GrantSets:
         self._known[id(granted)] = (granted, known)
         return known
 
-    def source(self, kind: int, *columns: int | None) -> Source:
+    def source(self, kind: int, *columns: Any) -> Source:
         """Return the source that SOURCE_COLUMNS describe."""
         text = self._dictionary.text_of
-        pattern, file, line, column, config, issuer, depth, digest = columns
+        pattern, file, line, column, config, issuer, depth, digest = columns[:8]
+        links, bearer = columns[8:]
         if kind == _RULE:
             return AllowRule(
                 pattern=text(pattern) or "",
@@ -118,7 +120,11 @@ class GrantSets:
             )
         if kind == _CHAIN:
             return ChainLink(
-                issuer=text(issuer) or "", depth=depth or 0, digest=text(digest) or ""
+                issuer=text(issuer) or "",
+                depth=depth or 0,
+                digest=text(digest) or "",
+                links=() if links is None else _LINKS(links),
+                bearer=bool(bearer),
             )
         if kind == _UCAN:
             return UcanChain(text(issuer) or "", depth or 0)
@@ -172,7 +178,7 @@ class GrantSets:
     def _grants(self, number: int) -> Grants:
         rows = self._connection.execute(_SELECT_GRANTS, (number,)).fetchall()
         return tuple(
-            _grant(self._dictionary.texts[capability], self.source(*columns))
+            grant_of(self._dictionary.texts[capability], self.source(*columns))
             for capability, *columns in rows
         )
 
@@ -184,25 +190,29 @@ class GrantSets:
             return found
         return self._rows.insert(_INSERT_SOURCE, content, *self._columns(source))
 
-    def _columns(self, source: Source) -> tuple[int | None, ...]:
+    def _columns(self, source: Source) -> tuple[int | str | None, ...]:
         name = self._dictionary.number_of
         if isinstance(source, AllowRule):
             place = (name(source.file), source.line, source.column)
-            rest = (name(source.config), None, None, None)
-            return (_RULE, name(source.pattern), *place, *rest)
+            return (_RULE, name(source.pattern), *place, name(source.config), *_NO_LINK)
         if isinstance(source, ChainLink):
             link = (name(source.issuer), source.depth, name(source.digest))
-            return (_CHAIN, *_NO_RULE, *link)
+            links = msgspec.json.encode(source.links).decode() if source.links else None
+            return (_CHAIN, *_NO_RULE, *link, links, int(source.bearer) or None)
         if isinstance(source, UcanChain):
-            return (_UCAN, *_NO_RULE, name(source.issuer_did), source.chain_depth, None)
+            link = (name(source.issuer_did), source.chain_depth, None)
+            return (_UCAN, *_NO_RULE, *link, None, None)
         kind = _UNSTATED if source is None else _ALLOW_LIST
-        return (kind, *_NO_RULE, None, None, None)
+        return (kind, *_NO_RULE, *_NO_LINK)
 
 
+_LINKS: Final = msgspec.json.Decoder(tuple[Link, ...]).decode
 _NO_RULE: Final = (None,) * 5
+_NO_LINK: Final = (None,) * 5
 
 
-def _grant(capability: str, source: Source) -> Grant | StatedGrant:
+def grant_of(capability: str, source: Source) -> Grant | StatedGrant:
+    """Return the grant of *capability* by *source*, which may say little."""
     if isinstance(source, AllowRule | ChainLink):
         return Grant(capability, source)
     return StatedGrant(capability, source)

@@ -58,6 +58,12 @@ def _migrations(now_us: int) -> Migrations:
             db.execute(statement)
         db.execute("PRAGMA user_version = 2")
 
+    @migrations()
+    def m003_links(db: Database) -> None:
+        for statement in _M003:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 3")
+
     return migrations
 
 
@@ -399,4 +405,11 @@ LEFT JOIN names AS gate_impl ON gate_impl.id = c.gate_impl
 LEFT JOIN names AS pack ON pack.id = c.pack
 LEFT JOIN names AS effect ON effect.id = c.effect
 LEFT JOIN names AS tier ON tier.id = c.tier""",
+)
+
+_M003: Final = (
+    # Of a chain: what each of its links says, the root first, as JSON, NULL where the
+    # record does not tell; and 1 where it counted without the key of the caller.
+    "ALTER TABLE grant_sources ADD COLUMN links TEXT",
+    "ALTER TABLE grant_sources ADD COLUMN bearer INTEGER",
 )

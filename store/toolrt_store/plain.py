@@ -118,6 +118,7 @@ def encode_call(
         or event.granted_capabilities != granted
         or event.capability_provenance != provenance
         or (details.parent_call_id is not None and not is_shared)
+        or (details.grants.refusal is not None and not is_shared)
     ):
         return encode(call.as_event(), seq, dictionary, sets, gate)
     context, context_digest = dictionary.call_contexts[
@@ -235,6 +236,7 @@ def encode_gate(
         or details.namespace != event.namespace
         or details.caller != event.caller_id
         or details.parent_call_id is not None
+        or details.grants.refusal is not None
         or not 0 <= event.created_at_us < _PLAIN_TIME
         or payload
         != {

@@ -6,8 +6,8 @@ once. A call event whose gate event is stored refers to it, and leaves the call 
 what else they share to it. What is left over, which for ordinary events is nothing, goes
 into ``extra`` as JSON: ``payload`` and ``absent`` (how the payload differs from what the
 columns say), ``missing``, ``retry_after_ms``, ``cursor_page``, ``parent_call_id``,
-``details`` (where they differ from the event), ``substrate``, and ``cut`` in place of
-all of it where it is too large.
+``details`` (where they differ from the event, and a refusal), ``substrate``, and ``cut``
+in place of all of it where it is too large.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from toolrt.capability import CapabilitySet, Grant
+from toolrt.capability import CapabilitySet, Grant, Refusal
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import decode_id, encode_id
 from toolrt_store.dictionary import Context, Dictionary, cut
@@ -344,6 +344,8 @@ def _differing_details(event: Event, details: CallDetails) -> dict[str, Any]:
         differing["caller"] = details.caller
     if details.parent_call_id is not None:
         differing["parent_call_id"] = details.parent_call_id
+    if details.grants.refusal is not None:
+        differing["refusal"] = msgspec.to_builtins(details.grants.refusal)
     return differing
 
 
@@ -425,14 +427,19 @@ def _details(
         "actor": dictionary.texts[row[6]],
         "caller": dictionary.text_of(row[7]),
     }
+    fields |= extra.get("details", {})
+    refusal = fields.pop("refusal", None)
     labels = texts.get(LABELS)
     return CallDetails(
-        **(fields | extra.get("details", {})),
+        **fields,
         pack=context.pack,
         effect=context.effect,
         args_digest=args_digest,
         # With details every grant has its source: see `encode`.
-        grants=CapabilitySet(tuple(one for one in grants if isinstance(one, Grant))),
+        grants=CapabilitySet(
+            tuple(one for one in grants if isinstance(one, Grant)),
+            None if refusal is None else Refusal(**refusal),
+        ),
         policy=context.policy,
         process=None if process is None else dictionary.process_texts[process],
         reason=texts.get(REASON),

@@ -15,12 +15,13 @@ from toolrt_store import errors, sqlite
 
 #: "trts", in the database header of every toolrt store.
 APPLICATION_ID: Final = 0x74727473
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 #: SHA-256 of each released schema; see `schema_digest`.
 SCHEMA_DIGESTS: Final = {
     1: "0d8636077da4028a5dbdadda664f5d57718a15a1ce7c6c48ac0229337f09d444",
     2: "0866f10faceeb8e360f0ad05062371657b2a5c8e74bc099ca5c69edc23910433",
+    3: "a1cdfc90c1779e68b9a6ec74950e3d3b3e9dc7824faf444d1f10b1cb6c71151c",
 }
 
 # sqlite-utils owns the text of its own table and index; ANALYZE owns the statistics.

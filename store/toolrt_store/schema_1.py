@@ -17,7 +17,7 @@ from toolrt_store import sqlite
 from toolrt_store.append import Appender
 from toolrt_store.call_id import decode_id
 from toolrt_store.dictionary import Dictionary
-from toolrt_store.grant_sets import Grants, GrantSets
+from toolrt_store.grant_sets import Grants, GrantSets, grant_of
 from toolrt_store.payload import Facts, expected_payload
 
 _KINDS: Final = ("gate", "call", "system")
@@ -32,6 +32,31 @@ FROM events_1 ORDER BY seq
 """
 
 
+_SELECT_GRANTS: Final = """
+SELECT g.capability, s.kind, s.pattern, s.file, s."line", s."column", s.config,
+  s.issuer, s.depth, s.digest
+FROM grants AS g JOIN grant_sources AS s ON s.id = g.source
+WHERE g.grant_set = ? ORDER BY g.position
+"""
+
+
+class _GrantSets(GrantSets):
+    """
+    The grant sets of before schema 3, whose sources hold no links.
+
+    All that the events need are there already: none is made.
+    """
+
+    def _grants(self, number: int) -> Grants:
+        rows = self._connection.execute(_SELECT_GRANTS, (number,)).fetchall()
+        return tuple(
+            grant_of(
+                self._dictionary.texts[capability], self.source(*columns, None, None)
+            )
+            for capability, *columns in rows
+        )
+
+
 def copy_events(connection: sqlite.Connection) -> None:
     """Append the events of ``events_1``, in their order, to the new tables."""
     connection.execute(
@@ -39,7 +64,7 @@ def copy_events(connection: sqlite.Connection) -> None:
         " FROM processes_1"
     )
     dictionary = Dictionary(connection)
-    sets = GrantSets(connection, dictionary)
+    sets = _GrantSets(connection, dictionary)
     found = connection.execute(_SELECT)
     appender = Appender(connection, dictionary, sets)
     while rows := found.fetchmany(_BATCH):

@@ -303,7 +303,7 @@ def test_other_files_in_place_of_the_stores_are_not_written_to(
 def test_a_migration_that_is_killed_is_made_whole_or_not_at_all(
     tmp_path: Path,
 ) -> None:
-    """At whichever statement: the old schema or the new one, with every event."""
+    """At whichever statement: an old schema or the new one, with every event."""
     golden = ROOT / "tests" / "store" / "golden" / "schema-1.db"
     stride = "1" if "TOOLRT_KILLS" in os.environ else "7"
     words = ["-m", "tests.faults.migrating", str(golden), str(tmp_path), stride]
@@ -316,7 +316,7 @@ def test_a_migration_that_is_killed_is_made_whole_or_not_at_all(
     assert len(states) > 20
     versions = [state.split()[0] for state in states]
     assert versions == sorted(versions)
-    assert set(versions) == {"1", "2"}
+    assert (versions[0], versions[-1]) == ("1", "3")
     recorded = len(json.loads(golden.with_suffix(".json").read_text()))
     assert {state.split()[2] for state in states} == {"True"}
     (events,) = {int(state.split()[1]) for state in states}

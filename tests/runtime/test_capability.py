@@ -1,5 +1,9 @@
 """Grants and the authority."""
 
+from typing import Any
+
+import pytest
+
 from toolrt import (
     AllowRule,
     Authority,
@@ -7,6 +11,7 @@ from toolrt import (
     CapProvenance,
     ChainLink,
     Grant,
+    Refusal,
     StringAllowList,
     UcanChain,
 )
@@ -59,6 +64,7 @@ def test_a_chain_has_its_own_wire_form() -> None:
     """The leaf's issuer and depth are credited."""
     link = ChainLink(issuer="did:key:zA", depth=1, digest="00")
 
+    assert (link.links, link.bearer) == ((), False)
     assert Grant("a", link).provenance == CapProvenance("a", UcanChain("did:key:zA", 1))
 
 
@@ -67,6 +73,9 @@ def test_a_set_can_be_narrowed() -> None:
     found = Authority({"alice": ["a", "b"]}).resolve("alice", ["a", "b"])
 
     assert found.within({"b"}).granted == ("b",)
+    assert "b" in found
+    assert "c" not in found
+    assert "a" not in found.within({"b"})
     assert CapabilitySet().granted == ()
 
 
@@ -76,3 +85,22 @@ def test_the_whole_list_of_a_caller_can_be_read() -> None:
 
     assert [grant.capability for grant in authority.grants_of("alice")] == ["a", "b"]
     assert authority.grants_of("bob") == ()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        CapabilitySet(),
+        Refusal("expired"),
+        AllowRule(pattern="a"),
+        Grant("a", AllowRule(pattern="a")),
+        ChainLink(issuer="a", depth=0, digest="b"),
+    ],
+    ids=lambda made: type(made).__name__,
+)
+def test_what_was_granted_cannot_be_changed(made: Any) -> None:
+    """It goes from the check to the record as it is."""
+    name = made.__struct_fields__[0]
+
+    with pytest.raises(AttributeError):
+        setattr(made, name, None)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from toolrt.capability import ChainLink
 from toolrt.event import CallDetails, Event
 from toolrt_store import AttemptFilter, SqliteEventStore, StoreUnavailableError
 
@@ -19,10 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A copy of the store of schema 1."""
-    path = tmp_path / "audit.db"
-    shutil.copy(GOLDEN / "schema-1.db", path)
-    path.chmod(0o600)
-    return path
+    return copy_of(1, tmp_path)
 
 
 def expected(schema: int = 1) -> list[Event]:
@@ -75,18 +73,39 @@ def test_attempts_of_schema_1_have_their_outcomes(old: Path) -> None:
     ]
 
 
+def copy_of(schema: int, directory: Path) -> Path:
+    """Return a copy of the store of *schema*."""
+    path = directory / "audit.db"
+    shutil.copy(GOLDEN / f"schema-{schema}.db", path)
+    path.chmod(0o600)
+    return path
+
+
 def test_a_store_of_schema_2_reads_and_verifies(tmp_path: Path) -> None:
     """What was released is never written in another way: the old chain still holds."""
-    path = tmp_path / "audit.db"
-    shutil.copy(GOLDEN / "schema-2.db", path)
-    path.chmod(0o600)
-
-    with SqliteEventStore.open(path, read_only=True) as store:
-        assert list(store.query_events().items[::-1]) == expected(2)
+    with SqliteEventStore.open(copy_of(2, tmp_path)) as store:
+        count = len(expected(2))
+        assert list(store.query_events().items[::-1])[:count] == expected(2)
         found = store.verify()
 
     assert found.is_intact
-    assert found.signed_up_to == len(expected(2))
+    assert found.signed_up_to == count
+
+
+def test_a_store_of_schema_3_reads_and_verifies(tmp_path: Path) -> None:
+    """Every link of a chain, whose key was not asked for, which token was refused."""
+    with SqliteEventStore.open(copy_of(3, tmp_path), read_only=True) as store:
+        assert list(store.query_events().items[::-1]) == expected(3)
+        found = store.verify()
+
+    assert found.is_intact
+    assert found.signed_up_to == len(expected(3))
+    chains = [
+        (len(one.source.links), one.source.bearer)
+        for one in expected(3)[2].details.grants.grants  # type: ignore[union-attr]
+        if isinstance(one.source, ChainLink)
+    ]
+    assert chains == [(2, False), (1, True), (0, False)]
 
 
 def test_a_migrated_store_verifies(old: Path) -> None:

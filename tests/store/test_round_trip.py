@@ -24,7 +24,14 @@ from toolrt.audit.call_event import (
     ToolNotFound,
     UcanChain,
 )
-from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant
+from toolrt.capability import (
+    AllowRule,
+    CapabilitySet,
+    ChainLink,
+    Grant,
+    Link,
+    Refusal,
+)
 from toolrt.clock import ulid_text
 from toolrt.event import CallDetails, Event
 from toolrt.gate import (
@@ -62,9 +69,31 @@ SOURCES = st.builds(
     line=st.none() | COUNTS,
     column=st.none() | COUNTS,
     config=st.none() | TEXTS,
-) | st.builds(ChainLink, issuer=TEXTS, depth=COUNTS, digest=TEXTS)
-GRANTS = st.lists(st.builds(Grant, TEXTS, SOURCES), max_size=3).map(
-    lambda grants: CapabilitySet(tuple(grants))
+) | st.builds(
+    ChainLink,
+    issuer=TEXTS,
+    depth=COUNTS,
+    digest=TEXTS,
+    links=st.lists(
+        st.builds(
+            Link,
+            issuer=TEXTS,
+            audience=TEXTS,
+            subject=TEXTS,
+            capabilities=st.lists(TEXTS, max_size=2).map(tuple),
+            bindings=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
+            not_before=st.none() | COUNTS,
+            expires=COUNTS,
+            digest=TEXTS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    bearer=st.booleans(),
+)
+GRANTS = st.builds(
+    CapabilitySet,
+    st.lists(st.builds(Grant, TEXTS, SOURCES), max_size=3).map(tuple),
+    st.none() | st.builds(Refusal, TEXTS, st.none() | TEXTS),
 )
 DETAILS = st.builds(
     CallDetails,
