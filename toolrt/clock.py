@@ -3,16 +3,18 @@ Time and identity: RFC 3339 text, ULIDs, and the clock that the runtime is given
 
 A ULID is 48 bits of Unix milliseconds and 80 random bits in Crockford's base 32
 (github.com/ulid/spec). Written here and not taken from a library because it is on the
-path of every call: 0.5 us against 3.3 us.
+path of every call: 0.2 us against 3.3 us.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Protocol
+from itertools import count
+from typing import Final, NamedTuple, Protocol
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # From Crockford's digits to those of int(text, 32), all else to what is no digit: a
@@ -45,15 +47,19 @@ class SystemClock:
         """Return the wall clock, in microseconds since the Unix epoch."""
         return time.time_ns() // 1000
 
-    def monotonic_ns(self) -> int:
-        """Return a clock that never goes back, in nanoseconds."""
-        return time.monotonic_ns()
+    #: The standard library's own function: a method around it takes twice its time.
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
 
 def rfc3339(at_us: int) -> str:
     """Return *at_us* (Unix microseconds) as RFC 3339 text, UTC, ``+00:00``."""
     whole, micros = divmod(at_us, 1_000_000)
-    return f"{_to_the_second(whole)}.{micros:06d}+00:00"
+    millis, micros = divmod(micros, 1000)
+    return f"{_to_the_second(whole)}.{_THREE[millis]}{_THREE[micros]}+00:00"
+
+
+# The numbers below 1000 in three digits: half of the time of formatting one of six.
+_THREE: Final = tuple(f"{number:03d}" for number in range(1000))
 
 
 # Events of one second come together: 0.3 us where strftime takes 3.
@@ -113,11 +119,6 @@ def now_rfc3339() -> str:
     return rfc3339(time.time_ns() // 1000)
 
 
-def new_ulid(at_us: int) -> str:
-    """Return a new ULID of the millisecond that *at_us* falls in."""
-    return ulid_text((at_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big"))
-
-
 def ulid_text(number: int) -> str:
     """Return the 26 characters of a 128-bit *number*."""
     # Two characters a step: half the work of one a step.
@@ -133,3 +134,64 @@ def ulid_number(text: str) -> int | None:
     except ValueError:
         return None
     return number if number < 1 << _ULID_BITS else None
+
+
+class _Millisecond(NamedTuple):
+    """A millisecond, what the ULIDs drawn in it begin with, and what they count on."""
+
+    at_ms: int
+    head: str
+    numbers: Iterator[int]
+
+
+_HEAD_LENGTH: Final = 22
+_COUNTED_BITS: Final = 20
+
+
+class UlidSource:
+    """
+    Draws ULIDs: of one millisecond they begin alike, at random, and then count up.
+
+    60 bits are drawn anew for each millisecond, the last 20 count from a random number
+    on; so within one millisecond they sort as they were drawn. Thread-safe without a
+    lock. A source that two processes share, after a fork, has to `start_anew` in one.
+    """
+
+    def __init__(self) -> None:
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Draw the next ULID from nothing that was drawn before."""
+        self._current = _Millisecond(-1, "", iter(()))
+
+    def draw(self, at_us: int) -> str:
+        """Return a new ULID of the millisecond that *at_us* falls in."""
+        at_ms = at_us // 1000
+        current = self._current
+        if current.at_ms != at_ms:
+            # Of two threads that come here at once the later one's is kept, and both
+            # draw from random numbers of their own.
+            current = self._current = _begin(at_ms)
+        number = next(current.numbers)
+        try:
+            return f"{current.head}{_PAIRS[number >> 10]}{_PAIRS[number & 0x3FF]}"
+        except IndexError:  # counted past 20 bits
+            self.start_anew()
+            return self.draw(at_us)
+
+
+def _begin(at_ms: int) -> _Millisecond:
+    drawn = int.from_bytes(os.urandom(10), "big")
+    text = ulid_text(at_ms << 80 | drawn)
+    # From the lower half on: half a million and more are left to count.
+    start = drawn & ((1 << _COUNTED_BITS - 1) - 1)
+    return _Millisecond(at_ms, text[:_HEAD_LENGTH], count(start))
+
+
+_SOURCE: Final = UlidSource()
+os.register_at_fork(after_in_child=_SOURCE.start_anew)
+
+
+def new_ulid(at_us: int) -> str:
+    """Return a new ULID of the millisecond that *at_us* falls in."""
+    return _SOURCE.draw(at_us)

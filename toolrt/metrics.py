@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from threading import Lock
 from typing import Final
 
@@ -36,16 +37,14 @@ class Meter:
 
     def count(self, tool_id: str, outcome: str, duration_ms: int) -> None:
         """Count one call that ended."""
-        place = next(
-            (at for at, most in enumerate(BUCKETS_MS) if duration_ms <= most),
-            len(BUCKETS_MS),
-        )
+        # The first bound that is not exceeded; behind the last one of them if all are.
+        place = bisect_left(BUCKETS_MS, duration_ms) + 1
         with self._lock:
-            cell = self._cells.setdefault(
-                (tool_id, outcome), [0] * (len(BUCKETS_MS) + 2)
-            )
+            cell = self._cells.get((tool_id, outcome))
+            if cell is None:
+                cell = self._cells[tool_id, outcome] = [0] * (len(BUCKETS_MS) + 2)
             cell[0] += duration_ms
-            cell[place + 1] += 1
+            cell[place] += 1
 
     def read(self) -> tuple[ToolMetrics, ...]:
         """Return what was counted so far, by tool and outcome."""

@@ -25,7 +25,7 @@ from toolrt.audit.call_event import (
     ToolNotFound,
 )
 from toolrt.audit.sinks import deliver
-from toolrt.call import CallResult, EventView
+from toolrt.call import EventView
 from toolrt.clock import rfc3339
 from toolrt.context import PaginatedResult
 from toolrt.cursor import CursorTooLargeError
@@ -55,53 +55,48 @@ from toolrt.middleware import (
 )
 from toolrt.secrets import BrokerError
 
+_SUCCESS: Final = Success()
 _OUTSIDE: Final = "warm"  # the tier on the record of a call that found no tool
 
 
-def settle(
-    attempt: Attempt, value: Any, error: ToolrtError | None = None
-) -> CallResult:
-    """Take an attempt to its end: release, judge the value, record (12)."""
+def settle(attempt: Attempt, value: Any, error: ToolrtError | None = None) -> Attempt:
+    """Take *attempt* to its end and return it: release, judge the value, record (12)."""
     core = attempt.core
     if attempt.counted and attempt.tool is not None:
         core.limiter.release(attempt.tool_id, attempt.tool.definition.max_concurrent)
-    next_cursor = None
-    if error is None and attempt.context is not None:
+    if error is None and attempt.deadline_ns is not None:
         try:
-            value, next_cursor = _page_of(attempt, value)
+            if isinstance(value, PaginatedResult):
+                value, attempt.next_cursor = _page_of(attempt, value)
             error = _refusal_of(attempt, value)
-            if error is None:
+            if error is None and core.middlewares:
                 value = run_results(core.middlewares, _middleware_call(attempt), value)
         except ToolrtError as exc:
             error = exc
         if error is not None:
             error = _seen_through_middleware(attempt, error)
-            value = next_cursor = None
-    outcome = Success() if error is None else _outcome_of(error)
-    event = None
-    if outcome is not None:
-        event = _call_event(attempt, outcome, has_next=next_cursor is not None)
-        error = _record(attempt, event, error)
-    _count(attempt, outcome, event)
-    if error is not None and not isinstance(error, AuditUnavailableError):
-        error.call_id = attempt.call_id  # which names what is recorded
-    return CallResult(
-        ok=error is None,
-        value=value,
-        error=error,
-        outcome=outcome,
-        call_id=attempt.call_id,
-        tool_id=attempt.tool_id,
-        decision=attempt.decision,
-        event=event,
-        next_cursor=next_cursor,
-    )
+            value = attempt.next_cursor = None
+    attempt.value = value
+    attempt.outcome = outcome = _SUCCESS if error is None else _outcome_of(error)
+    if outcome is None:
+        refused = "denied" if attempt.decision == "deny" else "error"
+        _count(attempt, refused, 0)
+    else:
+        attempt.event = event = _call_event(attempt, outcome)
+        kind = "success" if outcome is _SUCCESS else outcome.kind
+        _count(attempt, kind, event.duration_ms)
+        if core.sinks or core.store is not None:
+            error = _record(attempt, event, error)
+    if error is not None:
+        attempt.error = error
+        if not isinstance(error, AuditUnavailableError):
+            error.call_id = attempt.call_id  # which names what is recorded
+    attempt.has_ended = True
+    return attempt
 
 
-def _page_of(attempt: Attempt, value: Any) -> tuple[Any, str | None]:
+def _page_of(attempt: Attempt, value: PaginatedResult) -> tuple[Any, str | None]:
     """Return the value of a page, and the cursor that leads on from it."""
-    if not isinstance(value, PaginatedResult):
-        return value, None
     assert attempt.tool is not None
     if not attempt.tool.definition.paginates:
         text = "the handler returned a page and does not paginate"
@@ -169,22 +164,20 @@ def _seen_through_middleware(attempt: Attempt, error: ToolrtError) -> ToolrtErro
     return error
 
 
-def _count(attempt: Attempt, outcome: Outcome | None, event: CallEvent | None) -> None:
-    refused = "denied" if attempt.decision == "deny" else "error"
-    attempt.core.meter.count(
-        # Names that nobody declared would make the counters grow without end.
-        attempt.tool_id if attempt.tool else "",
-        refused if outcome is None else outcome.kind,
-        0 if event is None else event.duration_ms,
-    )
+def _count(attempt: Attempt, outcome: str, duration_ms: int) -> None:
+    # Names that nobody declared would make the counters grow without end.
+    tool_id = attempt.tool_id if attempt.tool else ""
+    attempt.core.meter.count(tool_id, outcome, duration_ms)
 
 
 def _refusal_of(attempt: Attempt, value: Any) -> ToolFailedError | None:
     """Return why a returned *value* is refused: it is late, too large or no JSON."""
-    assert attempt.context is not None
-    limit = attempt.context.max_output_bytes
-    if attempt.is_late:
-        return ToolTimeoutError(attempt.context.timeout_s, tool_id=attempt.tool_id)
+    tool, deadline_ns = attempt.tool, attempt.deadline_ns
+    assert tool is not None
+    assert deadline_ns is not None
+    limit = tool.limits.max_output_bytes
+    if attempt.core.clock.monotonic_ns() >= deadline_ns:
+        return ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
     try:
         size = len(CANONICAL.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
@@ -217,12 +210,10 @@ def _outcome_of(error: ToolrtError) -> Outcome | None:
             return None
 
 
-def _call_event(
-    attempt: Attempt, outcome: Outcome, *, has_next: bool = False
-) -> CallEvent:
-    core, granted = attempt.core, attempt.granted
+def _call_event(attempt: Attempt, outcome: Outcome) -> CallEvent:
+    core, tool, standing = attempt.core, attempt.tool, attempt.standing
     elapsed_ns = core.clock.monotonic_ns() - attempt.started_ns
-    tool = attempt.tool
+    page = attempt.next_cursor is not None or attempt.cursor is not None
     return CallEvent(
         rfc3339(core.clock.now_us()),
         attempt.call_id,
@@ -231,11 +222,11 @@ def _call_event(
         outcome,
         _OUTSIDE if tool is None else tool.definition.tier,
         caller_id=attempt.call.caller,
-        granted_capabilities=granted.granted,
+        granted_capabilities=standing.capabilities,
         dry_run=attempt.call.dry_run,
         secrets_resolved=attempt.secrets is not None,
-        cursor_page=_page(attempt) if has_next or attempt.cursor else None,
-        capability_provenance=granted.provenance or None,
+        cursor_page=_page(attempt) if page else None,
+        capability_provenance=standing.provenance,
     )
 
 
@@ -267,12 +258,12 @@ def _without_record(
 ) -> ToolrtError:
     """Return what to tell where the CallEvent could not be stored because of *exc*."""
     if isinstance(error, RecordLostError) or (
-        attempt.context is None and error is not None  # refused: the refusal stands
+        attempt.deadline_ns is None and error is not None  # refused: the refusal stands
     ):
         error.add_note(f"the record of its end cannot be written: {exc}")
         return error
     told: ToolrtError = RecordLostError(str(exc), failure=error)
-    if attempt.context is None:  # a dry run
+    if attempt.deadline_ns is None:  # a dry run
         told = AuditUnavailableError(str(exc))
     told.__cause__ = exc
     return told
@@ -282,27 +273,27 @@ def _stored(attempt: Attempt, event: CallEvent, details: CallDetails) -> Event:
     return Event.from_call(
         event,
         namespace=str(attempt.namespace),
-        actor=str(attempt.actor),
+        actor=str(attempt.standing.actor),
         details=details,
     )
 
 
-def view_of(attempt: Attempt, result: CallResult) -> EventView:
+def view_of(attempt: Attempt) -> EventView:
     """Return what the dispatch hook sees of a successful call."""
     assert attempt.details is not None
-    assert result.event is not None
-    return EventView(_stored(attempt, result.event, attempt.details))
+    assert attempt.event is not None
+    return EventView(_stored(attempt, attempt.event, attempt.details))
 
 
-def settle_failure(attempt: Attempt, exc: BaseException) -> CallResult:
+def settle_failure(attempt: Attempt, exc: BaseException) -> Attempt:
     """Settle what other people's code raised; an interrupt is raised again."""
     failure = _failure_of(attempt, exc)
     if attempt.tool is not None and attempt.params is not None:
         failure = _seen_through_middleware(attempt, failure)
-    result = settle(attempt, None, failure)
+    settle(attempt, None, failure)
     if _is_interrupt(exc):
         raise exc
-    return result
+    return attempt
 
 
 def _failure_of_sub_call(exc: ToolrtError, tool_id: str) -> ToolFailedError:
