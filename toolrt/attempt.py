@@ -45,7 +45,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     over_limit: RateLimitedError | None = None
     #: True while the call counts as in flight in this process.
     counted: bool = False
-    #: Of a paginating tool: the page that goes on, and what its cursors are bound to.
+    #: Of a paginating tool, set before it runs: the page that goes on, and what cursors
+    #: are bound to.
     cursor: CursorState | None = None
     args_hash: bytes = b""
     secrets: SecretBundle | None = None

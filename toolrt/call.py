@@ -121,6 +121,7 @@ class Tool:
         "required",
         "standings",
         "takes_namespace",
+        "timeout_ns",
         "tool_id",
         "verb",
     )
@@ -140,6 +141,7 @@ class Tool:
             definition.timeout or tier.timeout_s,
             definition.max_output or tier.max_output_bytes,
         )
+        self.timeout_ns = int(self.limits.timeout_s * 1e9)
         self.takes_namespace = "namespace" in definition.input_schema.get(
             "properties", ()
         )

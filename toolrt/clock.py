@@ -3,7 +3,7 @@ Time and identity: RFC 3339 text, ULIDs, and the clock that the runtime is given
 
 A ULID is 48 bits of Unix milliseconds and 80 random bits in Crockford's base 32
 (github.com/ulid/spec). Written here and not taken from a library because it is on the
-path of every call: 0.2 us against 3.3 us.
+path of every call: 0.1 us against 3.3 us.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import count
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # From Crockford's digits to those of int(text, 32), all else to what is no digit: a
@@ -53,19 +52,22 @@ class SystemClock:
 
 def rfc3339(at_us: int) -> str:
     """Return *at_us* (Unix microseconds) as RFC 3339 text, UTC, ``+00:00``."""
-    whole, micros = divmod(at_us, 1_000_000)
-    millis, micros = divmod(micros, 1000)
-    return f"{_to_the_second(whole)}.{_THREE[millis]}{_THREE[micros]}+00:00"
+    return _to_the_millisecond(at_us // 1000) + _REST[at_us % 1000]
 
 
-# The numbers below 1000 in three digits: half of the time of formatting one of six.
-_THREE: Final = tuple(f"{number:03d}" for number in range(1000))
+# What follows the milliseconds: a third of the time of formatting six digits.
+_REST: Final = tuple(f"{micros:03d}+00:00" for micros in range(1000))
 
 
-# Events of one second come together: 0.3 us where strftime takes 3.
+# Events of one second come together, and many of one millisecond: strftime takes 3 us.
 @lru_cache(maxsize=64)
 def _to_the_second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=64)
+def _to_the_millisecond(at_ms: int) -> str:
+    return f"{_to_the_second(at_ms // 1000)}.{at_ms % 1000:03d}"
 
 
 # len of 2026-01-02T03:04:05.000006+00:00, as `rfc3339` writes it.
@@ -136,62 +138,43 @@ def ulid_number(text: str) -> int | None:
     return number if number < 1 << _ULID_BITS else None
 
 
-class _Millisecond(NamedTuple):
-    """A millisecond, what the ULIDs drawn in it begin with, and what they count on."""
-
-    at_ms: int
-    head: str
-    numbers: Iterator[int]
-
-
-_HEAD_LENGTH: Final = 22
-_COUNTED_BITS: Final = 20
+_HEAD_LENGTH: Final = 24
 
 
 class UlidSource:
     """
-    Draws ULIDs: of one millisecond they begin alike, at random, and then count up.
+    Draws ULIDs: of one millisecond they share 70 random bits, and 10 count up from 0.
 
-    60 bits are drawn anew for each millisecond, the last 20 count from a random number
-    on; so within one millisecond they sort as they were drawn. Thread-safe without a
-    lock. A source that two processes share, after a fork, has to `start_anew` in one.
+    Drawing 80 random bits for each costs ten times as much. The first 1,024 of one
+    millisecond sort as they were drawn. Thread-safe without a lock; after a fork, one of
+    the two processes has to `start_anew`.
     """
 
     def __init__(self) -> None:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Draw the next ULID from nothing that was drawn before."""
-        self._current = _Millisecond(-1, "", iter(()))
+        """Share nothing with what was drawn before."""
+        # In one value, which threads replace as a whole.
+        self._current: tuple[int, Iterator[str]] = (-1, iter(()))
 
     def draw(self, at_us: int) -> str:
         """Return a new ULID of the millisecond that *at_us* falls in."""
+        at_ms, texts = self._current
+        if at_ms == at_us // 1000:
+            text = next(texts, None)
+            if text is not None:
+                return text
         at_ms = at_us // 1000
-        current = self._current
-        if current.at_ms != at_ms:
-            # Of two threads that come here at once the later one's is kept, and both
-            # draw from random numbers of their own.
-            current = self._current = _begin(at_ms)
-        number = next(current.numbers)
-        try:
-            return f"{current.head}{_PAIRS[number >> 10]}{_PAIRS[number & 0x3FF]}"
-        except IndexError:  # counted past 20 bits
-            self.start_anew()
-            return self.draw(at_us)
-
-
-def _begin(at_ms: int) -> _Millisecond:
-    drawn = int.from_bytes(os.urandom(10), "big")
-    text = ulid_text(at_ms << 80 | drawn)
-    # From the lower half on: half a million and more are left to count.
-    start = drawn & ((1 << _COUNTED_BITS - 1) - 1)
-    return _Millisecond(at_ms, text[:_HEAD_LENGTH], count(start))
+        drawn = int.from_bytes(os.urandom(10), "big")
+        head = ulid_text(at_ms << 80 | drawn)[:_HEAD_LENGTH]
+        texts = map(head.__add__, _PAIRS)
+        text = next(texts)  # before any other thread can take it
+        self._current = (at_ms, texts)
+        return text
 
 
 _SOURCE: Final = UlidSource()
 os.register_at_fork(after_in_child=_SOURCE.start_anew)
-
-
-def new_ulid(at_us: int) -> str:
-    """Return a new ULID of the millisecond that *at_us* falls in."""
-    return _SOURCE.draw(at_us)
+#: Returns a new ULID of the millisecond that a time, in Unix microseconds, falls in.
+new_ulid: Final = _SOURCE.draw

@@ -31,14 +31,13 @@ def prepare(attempt: Attempt, registry: Any) -> None:
     assert tool is not None
     if tool.definition.secrets:
         attempt.secrets = _resolve_secrets(attempt, tool)
-    timeout_s = tool.limits.timeout_s
-    if attempt.call.timeout_s is not None:
-        timeout_s = min(timeout_s, attempt.call.timeout_s)
     now_ns = attempt.core.clock.monotonic_ns()
-    if attempt.parent is not None:
-        timeout_s = min(timeout_s, _seconds_left(attempt.parent, now_ns))
-    attempt.timeout_s = timeout_s
-    attempt.deadline_ns = now_ns + int(timeout_s * _SECOND_NS)
+    if attempt.call.timeout_s is None and attempt.parent is None:
+        attempt.timeout_s = tool.limits.timeout_s
+        attempt.deadline_ns = now_ns + tool.timeout_ns
+    else:
+        attempt.timeout_s = timeout_s = _shortened(attempt, tool, now_ns)
+        attempt.deadline_ns = now_ns + int(timeout_s * _SECOND_NS)
     if tool.bound.takes_context:
         attempt.context = _context(attempt, tool, registry)
 
@@ -56,9 +55,16 @@ def _resolve_secrets(attempt: Attempt, tool: Tool) -> SecretBundle | None:
         raise BrokerError("the broker failed") from exc
 
 
-def _seconds_left(attempt: Attempt, now_ns: int) -> float:
-    assert attempt.deadline_ns is not None
-    return max(0.0, (attempt.deadline_ns - now_ns) / _SECOND_NS)
+def _shortened(attempt: Attempt, tool: Tool, now_ns: int) -> float:
+    """Return the deadline in seconds: the tool's own, the call's, the parent's rest."""
+    timeout_s = tool.limits.timeout_s
+    if attempt.call.timeout_s is not None:
+        timeout_s = min(timeout_s, attempt.call.timeout_s)
+    if attempt.parent is not None:
+        assert attempt.parent.deadline_ns is not None
+        left_ns = attempt.parent.deadline_ns - now_ns
+        timeout_s = min(timeout_s, max(0.0, left_ns / _SECOND_NS))
+    return timeout_s
 
 
 def _context(attempt: Attempt, tool: Tool, registry: Any) -> CallContext:

@@ -288,7 +288,7 @@ class Registry:
             params,
             caller,
             actor,
-            _tuple(requested),
+            None if requested is None else tuple(requested),
             tuple(proofs),
             dry_run,
             timeout_s,
@@ -315,7 +315,7 @@ class Registry:
             params,
             caller,
             actor,
-            _tuple(requested),
+            None if requested is None else tuple(requested),
             tuple(proofs),
             dry_run,
             timeout_s,
@@ -439,10 +439,6 @@ def _require_schemas(tools: Iterable[Tool]) -> None:
     for tool in tools:
         if not tool.bound.has_sure_schemas:
             tool.require_schemas()
-
-
-def _tuple(requested: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if requested is None else tuple(requested)
 
 
 def _value_of(attempt: Attempt) -> Any:

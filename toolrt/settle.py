@@ -25,7 +25,7 @@ from toolrt.audit.call_event import (
     ToolNotFound,
 )
 from toolrt.audit.sinks import deliver
-from toolrt.call import EventView
+from toolrt.call import EventView, Tool
 from toolrt.clock import rfc3339
 from toolrt.context import PaginatedResult
 from toolrt.cursor import CursorTooLargeError
@@ -61,38 +61,69 @@ _OUTSIDE: Final = "warm"  # the tier on the record of a call that found no tool
 
 def settle(attempt: Attempt, value: Any, error: ToolrtError | None = None) -> Attempt:
     """Take *attempt* to its end and return it: release, judge the value, record (12)."""
-    core = attempt.core
-    if attempt.counted and attempt.tool is not None:
-        core.limiter.release(attempt.tool_id, attempt.tool.definition.max_concurrent)
+    core, tool, standing = attempt.core, attempt.tool, attempt.standing
+    ended_ns = core.clock.monotonic_ns()
+    if attempt.counted and tool is not None:
+        core.limiter.release(attempt.tool_id, tool.definition.max_concurrent)
     if error is None and attempt.deadline_ns is not None:
-        try:
-            if isinstance(value, PaginatedResult):
-                value, attempt.next_cursor = _page_of(attempt, value)
-            error = _refusal_of(attempt, value)
-            if error is None and core.middlewares:
-                value = run_results(core.middlewares, _middleware_call(attempt), value)
-        except ToolrtError as exc:
-            error = exc
-        if error is not None:
-            error = _seen_through_middleware(attempt, error)
-            value = attempt.next_cursor = None
-    attempt.value = value
-    attempt.outcome = outcome = _SUCCESS if error is None else _outcome_of(error)
+        value, error = _judge(attempt, value, ended_ns)
+    outcome = _SUCCESS if error is None else _outcome_of(error)
     if outcome is None:
-        refused = "denied" if attempt.decision == "deny" else "error"
-        _count(attempt, refused, 0)
+        _count_refusal(attempt)
     else:
-        attempt.event = event = _call_event(attempt, outcome)
+        duration_ms = (ended_ns - attempt.started_ns) // 1_000_000
+        # Names that nobody declared would make the counters grow without end.
         kind = "success" if outcome is _SUCCESS else outcome.kind
-        _count(attempt, kind, event.duration_ms)
-        if core.sinks or core.store is not None:
+        core.meter.count("" if tool is None else tool.tool_id, kind, duration_ms)
+        event = CallEvent(
+            rfc3339(core.clock.now_us()),
+            attempt.call_id,
+            attempt.tool_id,
+            duration_ms,
+            outcome,
+            _OUTSIDE if tool is None else tool.definition.tier,
+            caller_id=attempt.call.caller,
+            granted_capabilities=standing.capabilities,
+            dry_run=attempt.call.dry_run,
+            secrets_resolved=attempt.secrets is not None,
+            cursor_page=_page_told(attempt) if attempt.args_hash else None,
+            capability_provenance=standing.provenance,
+        )
+        attempt.outcome, attempt.event = outcome, event
+        if core.store_calls or core.sinks:
             error = _record(attempt, event, error)
     if error is not None:
         attempt.error = error
         if not isinstance(error, AuditUnavailableError):
             error.call_id = attempt.call_id  # which names what is recorded
+    attempt.value = value
     attempt.has_ended = True
     return attempt
+
+
+def _judge(
+    attempt: Attempt, value: Any, ended_ns: int
+) -> tuple[Any, ToolrtError | None]:
+    """Return what becomes of the *value* of a handler: itself, or why it is refused."""
+    core, tool = attempt.core, attempt.tool
+    assert tool is not None
+    assert attempt.deadline_ns is not None
+    error: ToolrtError | None
+    try:
+        if type(value) is PaginatedResult:
+            value, attempt.next_cursor = _page_of(attempt, value)
+        if ended_ns >= attempt.deadline_ns:
+            error = ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
+        else:
+            error = _refusal_of(value, tool)
+        if error is None and core.middlewares:
+            value = run_results(core.middlewares, _middleware_call(attempt), value)
+    except ToolrtError as exc:
+        error = exc
+    if error is not None:
+        attempt.next_cursor = None
+        return None, _seen_through_middleware(attempt, error)
+    return value, None
 
 
 def _page_of(attempt: Attempt, value: PaginatedResult) -> tuple[Any, str | None]:
@@ -112,6 +143,13 @@ def _page_of(attempt: Attempt, value: PaginatedResult) -> tuple[Any, str | None]
         now_us=attempt.core.clock.now_us(),
     )
     return value.value, cursor
+
+
+def _page_told(attempt: Attempt) -> int | None:
+    """Return the number of the page, where there is one before or after it."""
+    if attempt.next_cursor is None and attempt.cursor is None:
+        return None
+    return _page(attempt)
 
 
 def _page(attempt: Attempt) -> int:
@@ -164,28 +202,23 @@ def _seen_through_middleware(attempt: Attempt, error: ToolrtError) -> ToolrtErro
     return error
 
 
-def _count(attempt: Attempt, outcome: str, duration_ms: int) -> None:
-    # Names that nobody declared would make the counters grow without end.
-    tool_id = attempt.tool_id if attempt.tool else ""
-    attempt.core.meter.count(tool_id, outcome, duration_ms)
+def _count_refusal(attempt: Attempt) -> None:
+    refused = "denied" if attempt.decision == "deny" else "error"
+    tool_id = "" if attempt.tool is None else attempt.tool_id
+    attempt.core.meter.count(tool_id, refused, 0)
 
 
-def _refusal_of(attempt: Attempt, value: Any) -> ToolFailedError | None:
-    """Return why a returned *value* is refused: it is late, too large or no JSON."""
-    tool, deadline_ns = attempt.tool, attempt.deadline_ns
-    assert tool is not None
-    assert deadline_ns is not None
-    limit = tool.limits.max_output_bytes
-    if attempt.core.clock.monotonic_ns() >= deadline_ns:
-        return ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
+def _refusal_of(value: Any, tool: Tool) -> ToolFailedError | None:
+    """Return why a returned *value* is refused: it is too large or no JSON."""
     try:
         size = len(CANONICAL.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         text = f"the tool returned something that is no JSON: {exc}"
-        return ToolFailedError("INTERNAL", tool_id=attempt.tool_id, text=text)
-    if size > limit:
+        return ToolFailedError("INTERNAL", tool_id=tool.tool_id, text=text)
+    if size > tool.limits.max_output_bytes:
+        limit = tool.limits.max_output_bytes
         text = f"the result takes {size} bytes, the limit is {limit}"
-        return ToolFailedError("OUTPUT_LIMIT", tool_id=attempt.tool_id, text=text)
+        return ToolFailedError("OUTPUT_LIMIT", tool_id=tool.tool_id, text=text)
     return None
 
 
@@ -208,26 +241,6 @@ def _outcome_of(error: ToolrtError) -> Outcome | None:
             return ExecutionFailed("INTERNAL", retryable=False)
         case _:  # denied, gate unavailable, no record: no CallEvent
             return None
-
-
-def _call_event(attempt: Attempt, outcome: Outcome) -> CallEvent:
-    core, tool, standing = attempt.core, attempt.tool, attempt.standing
-    elapsed_ns = core.clock.monotonic_ns() - attempt.started_ns
-    page = attempt.next_cursor is not None or attempt.cursor is not None
-    return CallEvent(
-        rfc3339(core.clock.now_us()),
-        attempt.call_id,
-        attempt.tool_id,
-        elapsed_ns // 1_000_000,
-        outcome,
-        _OUTSIDE if tool is None else tool.definition.tier,
-        caller_id=attempt.call.caller,
-        granted_capabilities=standing.capabilities,
-        dry_run=attempt.call.dry_run,
-        secrets_resolved=attempt.secrets is not None,
-        cursor_page=_page(attempt) if page else None,
-        capability_provenance=standing.provenance,
-    )
 
 
 def _record(
