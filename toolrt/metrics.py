@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from threading import Lock
 from typing import Final
 
@@ -41,22 +41,22 @@ class Meter:
 
     def count(self, tool_id: str, outcome: str, duration_ms: int) -> None:
         """Count one call that ended."""
-        # Many are added up at once: 0.1 us a call where a lock and two sums take 0.4.
+        # Many are added up at once: a lock and two sums a call take three times as long.
         self._fresh.append((tool_id, outcome, duration_ms))
         if len(self._fresh) >= _FRESH:
             with self._lock:
                 self._add_up()
 
     def _add_up(self) -> None:
-        fresh = self._fresh
-        for _ in range(len(fresh)):
-            tool_id, outcome, duration_ms = fresh.popleft()
+        # One at a time: what is appended meanwhile is not lost.
+        fresh = [self._fresh.popleft() for _ in range(len(self._fresh))]
+        for (tool_id, outcome, duration_ms), calls in Counter(fresh).items():
             cell = self._cells.get((tool_id, outcome))
             if cell is None:
                 cell = self._cells[tool_id, outcome] = [0] * (len(BUCKETS_MS) + 2)
-            cell[0] += duration_ms
+            cell[0] += duration_ms * calls
             # The first bound that it does not exceed; the place behind the last if none.
-            cell[bisect_left(BUCKETS_MS, duration_ms) + 1] += 1
+            cell[bisect_left(BUCKETS_MS, duration_ms) + 1] += calls
 
     def read(self) -> tuple[ToolMetrics, ...]:
         """Return what was counted so far, by tool and outcome."""
