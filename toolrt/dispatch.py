@@ -15,7 +15,7 @@ from typing import Any, Final
 from toolrt.admit import admit
 from toolrt.alarm import alarm
 from toolrt.attempt import Attempt
-from toolrt.call import Core, ToolCall
+from toolrt.call import Core, DispatchHook, ToolCall
 from toolrt.errors import ToolTimeoutError
 from toolrt.prepare import prepare
 from toolrt.settle import settle, settle_failure, view_of
@@ -47,8 +47,8 @@ def run(
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
     settle(attempt, value)
-    if core.hook is not None:
-        told = _tell_hook(attempt)
+    if core.hook is not None and attempt.error is None:
+        told = _tell_hook(core.hook, attempt)
         if told is not None:
             told.close()  # an async hook is for the async path
     return attempt
@@ -78,8 +78,8 @@ async def arun(
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
     settle(attempt, value)
-    if core.hook is not None:
-        told = _tell_hook(attempt)
+    if core.hook is not None and attempt.error is None:
+        told = _tell_hook(core.hook, attempt)
         if told is not None:
             try:
                 await told
@@ -145,11 +145,8 @@ async def _bounded(value: Awaitable[Any], attempt: Attempt) -> Any:
         raise ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id) from exc
 
 
-def _tell_hook(attempt: Attempt) -> Any:
-    """Tell the hook of a success; return what is to be awaited, if anything is."""
-    hook = attempt.core.hook
-    if hook is None or attempt.error is not None:
-        return None
+def _tell_hook(hook: DispatchHook, attempt: Attempt) -> Any:
+    """Tell *hook* of a success; return what is to be awaited, if anything is."""
     try:
         told = hook.on_dispatch(view_of(attempt))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged

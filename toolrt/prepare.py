@@ -12,7 +12,7 @@ from toolrt.attempt import Attempt
 from toolrt.call import Tool
 from toolrt.context import CallContext
 from toolrt.namespace import mint_token
-from toolrt.secrets import BrokerError, SecretBundle
+from toolrt.secrets import BrokerError, SecretBundle, TokenBroker
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -29,8 +29,8 @@ def prepare(attempt: Attempt, registry: Any) -> None:
     """
     tool = attempt.tool
     assert tool is not None
-    if tool.definition.secrets:
-        attempt.secrets = _resolve_secrets(attempt, tool)
+    if tool.definition.secrets and attempt.core.broker is not None:
+        attempt.secrets = _resolve_secrets(attempt.core.broker, attempt, tool)
     now_ns = attempt.core.clock.monotonic_ns()
     if attempt.call.timeout_s is None and attempt.parent is None:
         attempt.timeout_s = tool.limits.timeout_s
@@ -42,11 +42,10 @@ def prepare(attempt: Attempt, registry: Any) -> None:
         attempt.context = _context(attempt, tool, registry)
 
 
-def _resolve_secrets(attempt: Attempt, tool: Tool) -> SecretBundle | None:
+def _resolve_secrets(
+    broker: TokenBroker, attempt: Attempt, tool: Tool
+) -> SecretBundle | None:
     """9: what the handler names, and only that."""
-    broker = attempt.core.broker
-    if broker is None:
-        return None
     try:
         return broker.resolve(attempt.call.caller, tool.definition.secrets)
     except BrokerError:

@@ -321,9 +321,7 @@ class Registry:
             timeout_s,
             cursor,
         )
-        return _value_of(
-            await dispatch.arun(self._core, self, call, self._parent)
-        )
+        return _value_of(await dispatch.arun(self._core, self, call, self._parent))
 
     def packs(self) -> tuple[Pack, ...]:
         """Return the packs, in load order."""

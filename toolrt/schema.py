@@ -132,7 +132,9 @@ def defaults_of(schema: Schema) -> dict[str, Any]:
     }
 
 
-def with_defaults(defaults: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(
+    defaults: Mapping[str, Any], args: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return *args*, and after them those of *defaults* that they do not name."""
     missing = {name: value for name, value in defaults.items() if name not in args}
     return {**args, **missing}
