@@ -196,7 +196,7 @@ def _place(attempt: Attempt) -> None:
     params, tool = attempt.call.params, attempt.tool
     if params is None:
         params = {}
-    # isinstance of an abstract class takes ten times as long as a look at the type.
+    # isinstance of an abstract class takes several times as long as a look at the type.
     if type(params) is dict or isinstance(params, Mapping):
         if "namespace" in params:
             named = params["namespace"]

@@ -20,7 +20,7 @@ from toolrt.errors import ToolTimeoutError
 from toolrt.prepare import prepare
 from toolrt.settle import settle, settle_failure, view_of
 
-# What can never be awaited: to look at the type costs a tenth of `isawaitable`.
+# What can never be awaited: `isawaitable` takes 0.2 us to find that out.
 _PLAIN: Final = frozenset((dict, list, str, int, float, bool, type(None)))
 
 

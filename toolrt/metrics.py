@@ -41,7 +41,7 @@ class Meter:
 
     def count(self, tool_id: str, outcome: str, duration_ms: int) -> None:
         """Count one call that ended."""
-        # Many are added up at once: a lock and two sums a call take three times as long.
+        # Many are added up at once: a lock and two sums a call take twice as long.
         self._fresh.append((tool_id, outcome, duration_ms))
         if len(self._fresh) >= _FRESH:
             with self._lock:

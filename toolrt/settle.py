@@ -110,7 +110,7 @@ def _judge(
     assert attempt.deadline_ns is not None
     error: ToolrtError | None
     try:
-        if type(value) is PaginatedResult:
+        if isinstance(value, PaginatedResult):
             value, attempt.next_cursor = _page_of(attempt, value)
         if ended_ns >= attempt.deadline_ns:
             error = ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
