@@ -51,35 +51,42 @@ def pass_gate(attempt: Attempt) -> None:
         AuditUnavailableError: Its answer could not be stored.
     """
     core, decision, problem = attempt.core, attempt.standing.decision, ""
-    request = request_of(attempt)
+    args = None
     if decision is None:
         # A copy of its own: a gate that writes into the arguments changes nothing.
         args = msgspec.json.decode(CANONICAL.encode(attempt.params))
-        asked = msgspec.structs.replace(request, args=args)
-        decision, problem = _ask(core, asked)
+    request = request_of(attempt, args)
+    if decision is None:
+        decision, problem = _ask(core, request)
     if decision is None and core.gate_on_error == "allow":
         _warn("the gate could not decide on %s; configured to allow", request.verb)
         attempt.decision = "allow"
         attempt.limits = limits_under(Allow(), attempt)
         return
-    if decision is None:
-        audit = AuditEvent.unavailable(request, core.gate_impl, problem)
-    else:
-        audit = AuditEvent.from_check(request, decision, core.gate_impl)
-    attempt.decision = audit.decision
     if isinstance(decision, Allow):
+        attempt.decision = "allow"
         attempt.limits = limits_under(decision, attempt)
-    receipt = _commit_gate_event(attempt, audit)
+    else:
+        attempt.decision = "gate_unavailable" if decision is None else "deny"
+    logger = listener()
+    if core.store is not None or logger is not None:
+        if decision is None:
+            audit = AuditEvent.unavailable(request, core.gate_impl, problem)
+        else:
+            audit = AuditEvent.from_check(request, decision, core.gate_impl)
+        _record(attempt, audit, logger)
+    if isinstance(decision, Allow):
+        return
+    receipt = GateReceipt(f"{attempt.call_id}/gate", committed=core.store is not None)
     if decision is None:
         raise GateUnavailableError(request.verb, problem, receipt)
-    if isinstance(decision, Deny):
-        raise PermissionDeniedError(
-            request.verb, decision.reason, receipt, place=decision.place
-        )
+    raise PermissionDeniedError(
+        request.verb, decision.reason, receipt, place=decision.place
+    )
 
 
-def request_of(attempt: Attempt) -> GateRequest:
-    """Return what a gate is asked about *attempt*, but for the arguments."""
+def request_of(attempt: Attempt, args: Any = None) -> GateRequest:
+    """Return what a gate is asked about *attempt*, with *args* for the arguments."""
     call, tool = attempt.call, attempt.tool
     context = GateContext(
         call_id=attempt.call_id,
@@ -92,8 +99,8 @@ def request_of(attempt: Attempt) -> GateRequest:
         session_id=call.session_id,
         timestamp=rfc3339(attempt.started_us),
     )
-    actor = attempt.standing.actor
-    return GateRequest(actor, attempt.namespace, _verb(attempt), None, context)
+    verb = call.tool if tool is None else tool.verb
+    return GateRequest(attempt.standing.actor, attempt.namespace, verb, args, context)
 
 
 def requested_by(attempt: Attempt) -> tuple[str, ...]:
@@ -101,10 +108,6 @@ def requested_by(attempt: Attempt) -> tuple[str, ...]:
     if attempt.call.requested is not None:
         return attempt.call.requested
     return () if attempt.tool is None else attempt.tool.definition.capabilities
-
-
-def _verb(attempt: Attempt) -> str:
-    return attempt.call.tool if attempt.tool is None else attempt.tool.verb
 
 
 def _ask(core: Core, request: GateRequest) -> tuple[Allow | Deny | None, str]:
@@ -133,32 +136,32 @@ def vetted(decision: object) -> Allow | Deny | None:
     return known
 
 
-def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
-    store = attempt.core.store
-    logger = listener()
+def _record(attempt: Attempt, audit: AuditEvent, logger: Any) -> None:
+    """Log *audit* if there is a logger for it, and commit it if there is a store."""
     if logger is not None:
         logger.info("gate.check", extra={"audit_event": audit.to_json().decode()})
-    if store is not None:
-        event = Event.from_audit(
-            audit,
-            call_id=attempt.call_id,
-            tool_id=attempt.tool_id,
-            caller_id=attempt.call.caller,
-            details=attempt.details,
-        )
-        try:
-            deciding = attempt.core.limiting_store
-            if attempt.limits is None or deciding is None:
-                store.append_event(event)
-            else:
-                deciding.append_event_within(event, attempt.limits)
-                attempt.limits = None  # decided
-        except RateLimitedError as exc:  # the event is stored; stage 6 tells of it
-            attempt.over_limit = exc
-        except Exception as exc:  # whatever the store raises: no record, no run
-            retryable = isinstance(exc, ToolrtError) and exc.retryable
-            raise AuditUnavailableError(str(exc), retryable=retryable) from exc
-    return GateReceipt(f"{attempt.call_id}/gate", committed=store is not None)
+    store = attempt.core.store
+    if store is None:
+        return
+    event = Event.from_audit(
+        audit,
+        call_id=attempt.call_id,
+        tool_id=attempt.tool_id,
+        caller_id=attempt.call.caller,
+        details=attempt.details,
+    )
+    try:
+        deciding = attempt.core.limiting_store
+        if attempt.limits is None or deciding is None:
+            store.append_event(event)
+        else:
+            deciding.append_event_within(event, attempt.limits)
+            attempt.limits = None  # decided
+    except RateLimitedError as exc:  # the event is stored; stage 6 tells of it
+        attempt.over_limit = exc
+    except Exception as exc:  # whatever the store raises: no record, no run
+        retryable = isinstance(exc, ToolrtError) and exc.retryable
+        raise AuditUnavailableError(str(exc), retryable=retryable) from exc
 
 
 _INFO: Final = 20  # logging.INFO
