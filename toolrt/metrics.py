@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, deque
 from threading import Lock
 from typing import Final
@@ -55,8 +54,11 @@ class Meter:
             if cell is None:
                 cell = self._cells[tool_id, outcome] = [0] * (len(BUCKETS_MS) + 2)
             cell[0] += duration_ms * calls
-            # The first bound that it does not exceed; the place behind the last if none.
-            cell[bisect_left(BUCKETS_MS, duration_ms) + 1] += calls
+            place = next(
+                (at for at, most in enumerate(BUCKETS_MS) if duration_ms <= most),
+                len(BUCKETS_MS),
+            )
+            cell[place + 1] += calls
 
     def read(self) -> tuple[ToolMetrics, ...]:
         """Return what was counted so far, by tool and outcome."""
