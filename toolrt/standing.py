@@ -3,7 +3,7 @@ Who is asking: what a caller is granted of a tool, and what the gate always says
 
 Of a call that tells no more of who asks than its caller, all of that follows from the
 registry, which is immutable: it is found once for each caller of a tool, and remembered.
-Finding it anew is half of what a call costs.
+Found anew, it is more than half of what a call costs.
 """
 
 from __future__ import annotations
