@@ -1,35 +1,58 @@
-"""One dispatch, with the cheapest equivalent beside it."""
+"""One call through the whole pipeline, in process, beside the cheapest equivalent."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from figures import Asked, Figure
 from pytest_benchmark.fixture import BenchmarkFixture
+from turns import Side, in_turn
 
-from toolrt import Authority, GateRule, Pack, Registry, RegistryBuilder, RuleGate
+from toolrt import (
+    Authority,
+    Block,
+    GateRule,
+    JsonLinesAuditSink,
+    Pack,
+    QueueSink,
+    Registry,
+    RegistryBuilder,
+    RuleGate,
+)
 from toolrt.schema import compile_check
+
+CALLS = 2_000
+ROUNDS = 60
+CHEAPEST = "look up, compare sets, check arguments, call"
+
+Note = Callable[[Figure], None]
 
 
 def double(number: int) -> int:
     return 2 * number
 
 
-def registry() -> Registry:
+def registry(sink: QueueSink | None = None, *, max_concurrent: int = 0) -> Registry:
+    """Return a registry with a gate that has a rule, and a caller who may."""
     pack = Pack("bench")
-    pack.handler("double", capabilities=["bench:run"])(double)
+    declare = pack.handler(
+        "double", capabilities=["bench:run"], max_concurrent=max_concurrent
+    )
+    declare(double)
     rules = [GateRule(decision="deny", verbs=("shell.*",), reason="no")]
-    return (
+    builder = (
         RegistryBuilder()
         .register(pack)
         .with_gate(RuleGate(rules))
         .with_authority(Authority({"alice": ["bench:run"]}))
-        .build()
     )
-
-
-def dispatch() -> Callable[[], Any]:
-    made = registry()
-    return lambda: made.dispatch("double", {"number": 2}, caller="alice")
+    if sink is not None:
+        builder.with_audit_sink(sink)
+    return builder.build()
 
 
 def cheapest() -> Callable[[], Any]:
@@ -48,10 +71,88 @@ def cheapest() -> Callable[[], Any]:
     return call
 
 
-@pytest.mark.benchmark(group="one dispatch")
-@pytest.mark.parametrize("make", [cheapest, dispatch], ids=lambda make: make.__name__)
+def repeat(call: Callable[[], Any]) -> Callable[[], None]:
+    """Return what makes *call* so often as one round does."""
+
+    def many() -> None:
+        for _ in range(CALLS):
+            call()
+
+    return many
+
+
+class Case(NamedTuple):
+    """One way of setting up the pipeline."""
+
+    name: str
+    has_sink: bool
+    max_concurrent: int = 0
+    asked: Asked | None = None
+
+
+CASES = (
+    Case("full pipeline, event queued", has_sink=True, asked=Asked(2.0)),
+    Case("the same, with max_concurrent", has_sink=True, max_concurrent=8),
+    Case("the same, without a sink", has_sink=False),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def bench_dispatch(
-    benchmark: BenchmarkFixture, make: Callable[[], Callable[[], Any]]
+    benchmark: BenchmarkFixture, note: Note, tmp_path: Path, case: Case
 ) -> None:
-    """The full pipeline without a store: gate, grants, schema, CallEvent."""
-    assert benchmark(make()) == 4
+    """Gate, capabilities, limits, schema, handler, CallEvent; the drain is at work."""
+    # Deep enough for a round: what a full queue costs is a figure of the sinks.
+    path = str(tmp_path / "calls.jsonl")
+    sink = JsonLinesAuditSink.file(path, capacity=16_384, backpressure=Block())
+    made = registry(sink if case.has_sink else None, max_concurrent=case.max_concurrent)
+
+    def prepare() -> tuple[()]:
+        sink.flush()
+        return ()
+
+    ours = Side(
+        repeat(lambda: made.dispatch("double", {"number": 2}, caller="alice")), prepare
+    )
+    pairs = in_turn(
+        benchmark, ours, Side(repeat(cheapest())), rounds=ROUNDS, units=CALLS
+    )
+    sink.close()
+
+    assert sink.drops() == 0
+    note(
+        Figure.timed(
+            "dispatch",
+            case.name,
+            "us",
+            pairs,
+            cheapest=CHEAPEST,
+            asked=case.asked,
+        )
+    )
+
+
+def bench_adispatch(benchmark: BenchmarkFixture, note: Note) -> None:
+    """The async twin, on a loop that runs already, beside one await."""
+    made = registry()
+    call = cheapest()
+    loop = asyncio.new_event_loop()
+
+    async def bare() -> Any:
+        return call()
+
+    def repeated(make: Callable[[], Awaitable[Any]]) -> Side:
+        async def many() -> None:
+            for _ in range(CALLS):
+                await make()
+
+        return Side(lambda: loop.run_until_complete(many()))
+
+    ours = repeated(lambda: made.adispatch("double", {"number": 2}, caller="alice"))
+    pairs = in_turn(benchmark, ours, repeated(bare), rounds=ROUNDS, units=CALLS)
+    loop.close()
+
+    name = "adispatch, without a sink"
+    note(
+        Figure.timed("dispatch", name, "us", pairs, cheapest=f"{CHEAPEST}, in an await")
+    )
