@@ -9,66 +9,17 @@ from typing import Any, NamedTuple
 
 import pytest
 from figures import Asked, Figure
+from pipeline import cheapest, registry
 from pytest_benchmark.fixture import BenchmarkFixture
 from turns import Side, in_turn
 
-from toolrt import (
-    Authority,
-    Block,
-    GateRule,
-    JsonLinesAuditSink,
-    Pack,
-    QueueSink,
-    Registry,
-    RegistryBuilder,
-    RuleGate,
-)
-from toolrt.schema import compile_check
+from toolrt import Block, JsonLinesAuditSink
 
 CALLS = 2_000
 ROUNDS = 60
 CHEAPEST = "look up, compare sets, check arguments, call"
 
 Note = Callable[[Figure], None]
-
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-def registry(sink: QueueSink | None = None, *, max_concurrent: int = 0) -> Registry:
-    """Return a registry with a gate that has a rule, and a caller who may."""
-    pack = Pack("bench")
-    declare = pack.handler(
-        "double", capabilities=["bench:run"], max_concurrent=max_concurrent
-    )
-    declare(double)
-    rules = [GateRule(decision="deny", verbs=("shell.*",), reason="no")]
-    builder = (
-        RegistryBuilder()
-        .register(pack)
-        .with_gate(RuleGate(rules))
-        .with_authority(Authority({"alice": ["bench:run"]}))
-    )
-    if sink is not None:
-        builder.with_audit_sink(sink)
-    return builder.build()
-
-
-def cheapest() -> Callable[[], Any]:
-    """Look the function up, check the capability and the arguments, call it."""
-    tools = {"double": double}
-    granted = {"alice": frozenset({"bench:run"})}
-    needed = frozenset({"bench:run"})
-    check = compile_check(registry().tool("double").definition.input_schema)
-
-    def call() -> Any:
-        params = {"number": 2}
-        if not needed <= granted["alice"] or check(params):
-            raise PermissionError
-        return tools["double"](**params)
-
-    return call
 
 
 def repeat(call: Callable[[], Any]) -> Callable[[], None]:

@@ -9,7 +9,7 @@ ratio is the median over the pairs, because a machine that drifts disturbs both 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -114,10 +114,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The figures of one run, and where it ran."""
+    """The figures of one run, where it ran, and what could not be measured and why."""
 
     machine: dict[str, str]
     figures: tuple[Figure, ...]
+    missing: dict[str, str] = {}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -180,7 +181,7 @@ def _rounded(run: Run) -> Run:
         )
         for one in run.figures
     )
-    return Run(run.machine, figures)
+    return msgspec.structs.replace(run, figures=figures)
 
 
 def _six(number: float) -> float:
@@ -190,6 +191,17 @@ def _six(number: float) -> float:
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
     """Return the cells of a table of *figures*, its header first."""
     return [_COLUMNS, *(_row(one) for one in figures)]
+
+
+def peer_rows(
+    figures: Iterable[Figure], missing: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """Return the cells of a table of peers, of which ``limit`` is what toolrt takes."""
+    found = [("side", "takes", "times toolrt", "asked", "held")]
+    for one in figures:
+        _, takes, _, ratio, asked, held, _ = _row(one)
+        found.append((one.name, takes, ratio, asked, held))
+    return [*found, *((name, "", why, "", "") for name, why in missing.items())]
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

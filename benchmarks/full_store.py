@@ -99,7 +99,9 @@ class Plain:
 
     def __init__(self, path: Path) -> None:
         """Copy the events of the store at *path*; that takes some seconds a million."""
-        self._connection = sqlite.connect(str(path.with_name("plain.db")))
+        copy = path.with_name("plain.db")
+        copy.unlink(missing_ok=True)  # the store has grown since
+        self._connection = sqlite.connect(str(copy))
         run = self._connection.execute
         run("ATTACH ? AS store", (str(path),))
         run("CREATE TABLE plain AS SELECT rowid AS id, * FROM store.events")
