@@ -135,7 +135,7 @@ def sink_chart(directory: Path) -> Chart:
                 send_at_once(sink, EVENTS // producers, producers)
                 sink.close(None)
 
-            return EVENTS / seconds(work) / 1e3
+            return EVENTS / seconds(work)
 
         return one_round
 
@@ -143,7 +143,7 @@ def sink_chart(directory: Path) -> Chart:
         "sinks",
         "JSON lines with Block, first call to last byte",
         "threads that make events",
-        "thousand events a second",
+        "events a second",
         _curves({"written": {n: measure(n) for n in (1, 2, 4, 8, 16)}}),
     )
 
@@ -162,11 +162,11 @@ def store_charts(directory: Path, most: int) -> list[Chart]:
                 done += BATCH
             last.append((size, _ms(lambda: store.query_events(MINE, TWENTY))))
             used.append((size, _ms(lambda: store.usage(CALLER, CAPABILITY))))
-            appended.append((size, _rate(store, source) / 1e3))
+            appended.append((size, _rate(store, source)))
             done += APPENDED * BATCH
             print(f"store of {size:,} events", flush=True)
     size_label = "events in the store"
-    rate_label = "thousand events a second"
+    rate_label = "events a second"
     return [
         Chart(
             "append",

@@ -64,7 +64,9 @@ def svg(chart: Chart) -> str:
     ]
     for number, (name, line) in enumerate(chart.series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        body += _line([place(point) for point in line], colour)
+        # The first dots are the largest: where lines meet, all of them are seen.
+        radius = 2.5 + 1.5 * (len(chart.series) - number - 1)
+        body += _line([place(point) for point in line], colour, radius)
         body += _key(number, len(chart.series), name, colour)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
@@ -93,11 +95,11 @@ def _axes(chart: Chart, xs: list[float], top: float, place: _Place) -> Iterable[
     yield _label(18, half, chart.y_label, turned)
 
 
-def _line(places: list[tuple[float, float]], colour: str) -> Iterable[str]:
+def _line(places: list[Point], colour: str, radius: float) -> Iterable[str]:
     joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     yield f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>'
     for x, y in places:
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>'
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"/>'
 
 
 def _key(number: int, count: int, name: str, colour: str) -> Iterable[str]:
