@@ -145,33 +145,46 @@ def measured(side: Side, venvs: Path, home: Path) -> float:
 def table(
     name: str, venvs: Path, rounds: int, absent: dict[str, str]
 ) -> tuple[list[Figure], dict[str, str]]:
-    """Return a figure for each side of a table, and the sides that there are not."""
-    sides = [side for side in TABLES[name] if side.where not in absent]
+    """
+    Return a figure for each side of a table, and why the others have none.
+
+    Args:
+        absent: The peers that are not installed, and why.
+    """
     missing = {s.name: absent[s.where] for s in TABLES[name] if s.where in absent}
-    taken: dict[str, list[float]] = {side.name: [] for side in sides}
+    taken: dict[Side, list[float]] = {
+        side: [] for side in TABLES[name] if side.name not in missing
+    }
     with tempfile.TemporaryDirectory() as home:
         for number in range(rounds + 1):
-            for side in sides:
-                if side.name in missing:
-                    continue
-                try:
-                    seconds = measured(side, venvs, Path(home))
-                except subprocess.CalledProcessError as error:
-                    said = error.stderr.decode(errors="replace").strip()
-                    missing[side.name] = said.splitlines()[-1] if said else str(error)
-                    continue
-                if number:  # the first round makes bytecode and fills caches
-                    taken[side.name].append(seconds)
-    if sides[0].name in missing:
-        raise RuntimeError(f"{sides[0].name}: {missing[sides[0].name]}")
-    first = taken[sides[0].name]
+            for side, why in _one_round(taken, venvs, Path(home)).items():
+                missing[side.name] = why
+                del taken[side]
+            if number == 0:  # made bytecode and filled caches
+                taken = {side: [] for side in taken}
+    first = TABLES[name][0]
+    if first.name in missing:
+        raise RuntimeError(f"{first.name}: {missing[first.name]}")
     unit = _UNITS.get(name, "us")
     found = [
-        _figure(name, side, unit, list(zip(taken[side.name], first, strict=True)))
-        for side in sides
-        if side.name not in missing
+        _figure(name, side, unit, list(zip(times, taken[first], strict=True)))
+        for side, times in taken.items()
     ]
     return found, missing
+
+
+def _one_round(
+    taken: dict[Side, list[float]], venvs: Path, home: Path
+) -> dict[Side, str]:
+    """Measure every side once more; return those that failed, and what they said."""
+    failed = {}
+    for side, times in taken.items():
+        try:
+            times.append(measured(side, venvs, home))
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip().splitlines()
+            failed[side] = said[-1] if said else str(error)
+    return failed
 
 
 def _figure(suite: str, side: Side, unit: str, pairs: list[Pair]) -> Figure:
