@@ -13,7 +13,8 @@ from toolrt.audit.call_event import CallEvent
 from toolrt.event import CallDetails
 from toolrt_store import SqliteEventStore
 
-GIVEN = 30_000  # events a second
+#: Events a second: a little over the 30,000 that are asked for, so that they can be met.
+GIVEN = 30_300
 _PART = 600
 _KNOWN = 10_000
 _SETTLING_S = 2.0

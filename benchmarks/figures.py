@@ -207,10 +207,14 @@ def peer_rows(
 def _row(figure: Figure) -> tuple[str, ...]:
     held = {None: "", True: "yes", False: "NO"}[figure.is_held]
     limit = "" if figure.limit is None else f"{show(figure.limit)} {figure.unit}"
-    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+    ratio = "" if figure.ratio is None else _times(figure.ratio)
     ours = f"{show(figure.ours)} {figure.unit}"
     asked = _asked(figure)
     return (figure.name, ours, limit, ratio, asked, held, figure.cheapest)
+
+
+def _times(ratio: float) -> str:
+    return show(ratio) if ratio >= 100 else f"{ratio:.2f}"
 
 
 def _asked(figure: Figure) -> str:

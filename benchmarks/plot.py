@@ -65,7 +65,7 @@ def svg(chart: Chart) -> str:
     for number, (name, line) in enumerate(chart.series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         # The first dots are the largest: where lines meet, all of them are seen.
-        radius = 2.5 + 1.5 * (len(chart.series) - number - 1)
+        radius = 3 + 1.5 * (len(chart.series) - number - 1)
         body += _line([place(point) for point in line], colour, radius)
         body += _key(number, len(chart.series), name, colour)
     head = (

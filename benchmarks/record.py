@@ -1,6 +1,8 @@
 """
 Keep the last figures: a directory under ``runs/`` with raw JSON, charts and a README.
 
+The tables in README.md and docs/performance.md, between their marks, are made anew from it.
+
     python benchmarks/record.py LATEST [DAY]
 
 LATEST is where the suites left their files; whatever is there is kept, all of it JSON or
@@ -22,7 +24,24 @@ from figures import Run, load, markdown_table, peer_rows, rows
 from growth import Growth, shape
 from machine import label
 
-RUNS: Final = Path(__file__).parent / "runs"
+ROOT: Final = Path(__file__).parent.parent
+RUNS: Final = ROOT / "benchmarks" / "runs"
+#: The figures that the README of the project shows.
+HEADLINES: Final = (
+    "toolrt run echo.say",
+    "toolrt --version",
+    "toolrt __complete tools",
+    "peak memory of toolrt run",
+    "full pipeline, event queued",
+    "on_call, Block, sustained",
+    "JSON lines, capacity 1,024",
+    "one durable gate event",
+    "batches of 1,000, any events",
+    "an event, of 100,000",
+    "last 20 of a caller, of 200,000",
+    "verify",
+    "tail -f, commit to line",
+)
 _HOW: Final = (
     "Both sides of a figure are taken in turn, round by round; values are medians, and the"
     " ratio is the median of the ratios of the rounds. Compare ratios, not absolutes:"
@@ -78,6 +97,50 @@ def record(latest: Path, day: str) -> Path:
     return into
 
 
+def brief(directory: Path) -> str:
+    """Return the table of a kept run that the README of the project shows."""
+    link = f"`benchmarks/runs/{directory.name}`"
+    by_name = {one.name: one for one in load(directory / "figures.json").figures}
+    found = [by_name[name] for name in HEADLINES if name in by_name]
+    cells = [(row[0], row[1], row[3], row[6], row[4]) for row in rows(found)]
+    cells[0] = ("what", "takes", "times its limit", "its limit", "asked for")
+    return f"{markdown_table(cells)}\n\nFrom {link}, which also has peers and charts."
+
+
+def grown(directory: Path) -> str:
+    """Return the charts of a kept run, as docs/performance.md shows them."""
+    data = (directory / "growth.json").read_bytes()
+    parts = []
+    for chart in msgspec.json.decode(data, type=Growth).charts:
+        path = f"../benchmarks/runs/{directory.name}/{chart.name}.svg"
+        parts += [f"![{chart.title}]({path})", shape(chart)]
+    return "\n\n".join(parts)
+
+
+def marked(text: str, mark: str, content: str) -> str:
+    """Return *text* with *content* between the comments ``mark`` and ``/mark``."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"no {begin} … {end}")
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+
+
+def show_in_docs(directory: Path) -> None:
+    """Put what *directory* holds into the documents, as far as it was measured."""
+    for file, mark, source, make in (
+        ("README.md", "figures", "figures.json", brief),
+        ("docs/performance.md", "growth", "growth.json", grown),
+    ):
+        if (directory / source).exists():
+            path = ROOT / file
+            text = marked(path.read_text(encoding="utf-8"), mark, make(directory))
+            path.write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
     days = [*sys.argv[2:], time.strftime("%Y-%m-%d")]
-    print(record(Path(sys.argv[1]), days[0]))
+    kept = record(Path(sys.argv[1]), days[0])
+    show_in_docs(kept)
+    print(kept)

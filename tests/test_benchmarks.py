@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,7 +24,7 @@ from figures import (
 )
 from growth import shape, write
 from plot import Chart, nice_ceiling, short, svg
-from record import readme
+from record import ROOT, RUNS, brief, grown, marked, readme
 
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = Chart(
@@ -261,3 +262,35 @@ def test_the_newest_run_of_a_machine_alike_is_compared(tmp_path: Path) -> None:
     assert last_run(tmp_path, "a") == tmp_path / "2026-01-02-a" / "figures.json"
     assert last_run(tmp_path, "c") == tmp_path / "2026-01-03-b" / "figures.json"
     assert last_run(tmp_path / "none", "a") is None
+
+
+class TestDocuments:
+    """Tables in the documents that are made from a run."""
+
+    def test_what_stands_between_the_marks_is_replaced(self) -> None:
+        """And nothing else."""
+        text = "a\n<!-- m -->\nold\n<!-- /m -->\nz"
+
+        found = marked(text, "m", "new")
+
+        assert found == "a\n<!-- m -->\n\nnew\n\n<!-- /m -->\nz"
+
+    def test_a_document_without_marks_is_refused(self) -> None:
+        """Silence would leave an old table there."""
+        with pytest.raises(ValueError, match="no <!-- m -->"):
+            marked("text", "m", "new")
+
+    @pytest.mark.parametrize(
+        ("file", "source", "make"),
+        [
+            ("README.md", "figures.json", brief),
+            ("docs/performance.md", "growth.json", grown),
+        ],
+    )
+    def test_the_documents_show_a_run_that_is_kept(
+        self, file: str, source: str, make: Callable[[Path], str]
+    ) -> None:
+        """Every number in them comes from its raw figures."""
+        text = (ROOT / file).read_text(encoding="utf-8")
+
+        assert any(make(path.parent) in text for path in RUNS.glob(f"*/{source}"))
