@@ -106,9 +106,12 @@ def bench_follow(benchmark: BenchmarkFixture, note: Note, tmp_path: Path) -> Non
                 return seconds(printed.readline)
 
             def echo() -> float:
-                there.write(b"x\n")
-                there.flush()
-                return seconds(back.readline)
+                def there_and_back() -> None:
+                    there.write(b"x\n")
+                    there.flush()
+                    back.readline()
+
+                return seconds(there_and_back)
 
             pairs: list[tuple[float, float]] = []
             pedantic: Callable[..., object] = benchmark.pedantic
