@@ -154,6 +154,32 @@ class TestChain:
         assert ran.document["effective_until"] == last["expires"]
         assert ran.document["today"]["differs"]
 
+    def test_a_time_knows_the_tokens_that_were_used_by_then(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """Under a policy that trusted the root; what it cannot know it says."""
+        config(f'[[ucan.root]]\ndid = "{did_of_seed(ROOT)}"\n[callers.bot]\n')
+        cli("run", "echo.say", "--as", "bot")
+        unused = f"@{time.time():.6f}"
+        time.sleep(0.002)
+        call_with_token()
+        words = ["provenance", "explain", "bot", "repo:read", "--at"]
+
+        now = cli(*words, "now", "--json")
+        before = f"@{time.time() - 3600:.0f}"
+        config("")
+        cli("run", "echo.say", "--as", "bot")
+
+        assert now.code == 0
+        first, _ = now.document["paths"][0]["links"]
+        (revocation,) = [c for c in first["checks"] if c["name"] == "revocation"]
+        assert "the record does not tell" in revocation["detail"]
+        assert now.document["today"]["differs"]
+        assert cli(*words, unused).code == 3
+        # Nobody trusts the root any more, and before the first call nobody knew it.
+        assert cli(*words, "now").code == 3
+        assert cli(*words, before).code == 8
+
     def test_use_is_counted_by_token(self, cli: Cli, config: WriteConfig) -> None:
         """The path of a token of today has the calls that used it."""
         _, token = call_with_token()
@@ -182,7 +208,7 @@ def call_with_token() -> tuple[str, Path]:
         return "log"
 
     path = store_path()
-    path.parent.mkdir(parents=True, mode=0o700)
+    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     authority = Authority(
         roots={did_of_seed(ROOT): None}, identities={"bot": Identity.from_seed(BOT)}
     )

@@ -19,6 +19,7 @@ from toolrt_cli.provenance.facts import (
     Document,
     Facts,
     Link,
+    Root,
     Rule,
     Source,
     Token,
@@ -153,27 +154,21 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
         checks.append(_check("issuer", "issued by whom the link before it is for"))
         checks.append(_check("narrows", _narrowing(before, link)))
     elif root is not None:
-        where = place(root.file, root.line) or "the config"
-        ceiling = ", ".join(root.capabilities) if root.capabilities else "anything"
-        if root.capabilities is None or root.capabilities:
-            checks.append(_check("root", f"{where} trusts it with {ceiling}"))
+        checks.append(_check("root", _trust(root)))
     checks.append(_check("capability", f"grants {capability}"))
     checks.append(_check("window", _window(link)))
-    checks.append(_check("revocation", "not revoked"))
+    checks.append(_check("revocation", _revocation(token)))
     checks += [
         _check("binding", f"{name} must be {text}") for name, text in link.bindings
     ]
     if index == len(token.links) - 1:
         checks.append(_check("audience", "it is for the caller"))
         checks.append(_check("possession", _possession(token)))
-    is_root_known = root is not None and not index
+    # The first link counts by the line that trusts its issuer, the others by the token.
+    where = (token.file, None) if index or root is None else (root.file, root.line)
     return {
         "kind": "delegation",
-        "source": {
-            "file": root.file if root is not None and is_root_known else token.file,
-            "line": root.line if root is not None and is_root_known else None,
-            "column": None,
-        },
+        "source": {"file": where[0], "line": where[1], "column": None},
         "config": None,
         "pattern": None,
         "issuer": link.issuer,
@@ -183,6 +178,19 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
         "not_before": seconds_text(link.not_before),
         "expires": seconds_text(link.expires),
     }
+
+
+def _trust(root: Root) -> str:
+    ceiling = "anything"
+    if root.capabilities is not None:
+        ceiling = ", ".join(root.capabilities)
+    return f"{place(root.file, root.line) or 'the config'} trusts it with {ceiling}"
+
+
+def _revocation(token: Token) -> str:
+    if token.is_from_record:
+        return "not when a call used it; since then the record does not tell"
+    return "not revoked"
 
 
 def _possession(token: Token) -> str:
@@ -199,7 +207,9 @@ def _narrowing(before: Link, link: Link) -> str:
 
 def _window(link: Link) -> str:
     start, end = seconds_text(link.not_before), seconds_text(link.expires)
-    return f"{f'from {start} ' if start else ''}until {end or 'revoked'}"
+    if end is None:
+        return "held at the call; when it ends is not on record"
+    return f"{f'from {start} ' if start else ''}until {end}"
 
 
 def seconds_text(at: int | None) -> str | None:

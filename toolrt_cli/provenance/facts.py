@@ -72,6 +72,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     root: Root | None = None
     #: Whether it counts without the key of the caller.
     is_bearer: bool = False
+    #: Whether it is known from calls alone, and not from one at the moment asked for.
+    is_from_record: bool = False
     #: Its digest where nothing else of it is known.
     named: str = ""
 

@@ -126,7 +126,9 @@ def _shown_by(
         links = tuple(map(as_link, chain.links))
         root = roots.get(links[0].issuer)
         if root is not None and all(_holds(link, at_us // 1_000_000) for link in links):
-            yield Token(links=links, root=root, is_bearer=chain.bearer)
+            yield Token(
+                links=links, root=root, is_bearer=chain.bearer, is_from_record=True
+            )
 
 
 def _holds(link: Link, at: int) -> bool:

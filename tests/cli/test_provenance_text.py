@@ -1,0 +1,99 @@
+"""Lines of an explanation on a terminal: folded to its width, coloured, never cut."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolrt_cli.escape import display_width
+from toolrt_cli.provenance.near import ago
+from toolrt_cli.provenance.text import short_did, wrapped
+
+from .test_tty import on_terminal
+
+WriteConfig = Callable[[str], Path]
+
+
+@given(st.text("ab ✓界", max_size=80), st.integers(20, 60))
+def test_folding_loses_nothing_and_fits_where_words_do(line: str, width: int) -> None:
+    """Words stay whole and in order; a line is wider only for a single word."""
+    parts = wrapped(line, width)
+
+    assert " ".join(parts).split() == line.split()
+    for part in parts:
+        assert display_width(part) <= width or len(part.split()) <= 1
+
+
+def test_what_is_folded_stands_deeper() -> None:
+    """The lines after the first are seen to belong to it."""
+    first, *rest = wrapped("    used by several recorded calls since long ago", 20)
+
+    assert first.startswith("    used")
+    assert all(part.startswith("        ") for part in rest)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (3_600, "1 h"),
+        (90_061, "1 d 1 h"),
+        (864_000 + 14_400, "10 d 4 h"),
+    ],
+)
+def test_lengths_of_time_have_two_units(seconds: int, said: str) -> None:
+    """The two largest that are not nothing."""
+    assert ago(seconds) == said
+
+
+def test_a_did_is_shortened_and_a_name_is_not() -> None:
+    """Start and end are what tells keys apart."""
+    did = "did:key:z6Mkon3Necd6NkkyfoGoHxid2znGc59LU3K7mubaRcFbLfLX"
+
+    assert short_did(did) == "did:key:z6Mkon3Necd6…LfLX"
+    assert short_did("ci-bot") == "ci-bot"
+
+
+@pytest.mark.slow
+class TestTerminal:
+    """A pseudo-terminal of 60 columns"""
+
+    @pytest.fixture(autouse=True)
+    def terminal(self, config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        config(
+            '[callers.alice]\ncapabilities = ["fs:*", "fs:read"]\n'
+            '[callers.ci-bot]\ncapabilities = ["fs:raed"]\n'
+        )
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+
+    @pytest.mark.parametrize("caller", ["alice", "ci-bot"])
+    def test_lines_fit_but_for_single_words(self, caller: str) -> None:
+        """Files are named shortly where the head names them whole."""
+        _, screen = on_terminal(
+            *["provenance", "explain", caller, "fs:read", "--color", "never"],
+            columns=60,
+        )
+
+        assert "allow-list toolrt.toml:2:17" in screen
+        for line in screen.splitlines():
+            assert display_width(line) <= 60 or len(line.split()) == 1, line
+
+    def test_marks_are_coloured_unless_told_otherwise(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Green for what holds, red for what does not; NO_COLOR ends it."""
+        words = ["provenance", "explain", "alice", "fs:read"]
+        _, coloured = on_terminal(*words, columns=60)
+        _, denied = on_terminal(*words[:2], "ci-bot", "fs:read", columns=60)
+        monkeypatch.setenv("NO_COLOR", "1")
+        _, plain = on_terminal(*words, columns=60)
+
+        assert coloured.startswith("\x1b[32mALLOW\x1b[0m")
+        assert denied.startswith("\x1b[31mDENY\x1b[0m")
+        assert "\x1b[32m✓\x1b[0m allow-list" in coloured
+        assert re.sub(r"\x1b\[\d*m", "", coloured) == plain
