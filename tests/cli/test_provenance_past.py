@@ -53,7 +53,7 @@ class TestCall:
         document = ran.document
         assert ran.code == 0
         assert document["at"]["call_id"] == read
-        (link,) = document["paths"][0]["links"]
+        ((link,),) = [path["links"] for path in document["paths"]]
         assert link["source"] == {"file": str(path), "line": 2, "column": 17}
         assert link["pattern"] == "fs:*"
         assert document["config"]["sha256"] == link["config"]
@@ -363,6 +363,22 @@ class TestWithout:
         assert ran.code == 0
         assert "without  " in ran.out
         assert "it would have refused no recorded call since" in ran.out
+
+    def test_a_rule_that_is_written_twice_remains(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """The record cannot tell the two apart, and one of them is enough."""
+        config(OPEN.replace('"fs:*"', '"fs:*", "fs:*"'))
+        Path("a").write_text("x")
+        cli("run", "fs.read", "path=a", "--as", "alice")
+
+        ran = cli(
+            *["provenance", "explain", "alice", "fs:read"],
+            *["--without", "2:17", "--json"],
+        )
+
+        assert ran.code == 0
+        assert ran.document["without"]["refused"]["calls"] == 0
 
     def test_a_rule_that_moved_is_the_same_rule(
         self, cli: Cli, config: WriteConfig, read: str

@@ -91,8 +91,7 @@ def test_a_rule_beside_a_token_has_no_end(cli: Cli, config: WriteConfig) -> None
     shown = cli("provenance", "explain", "bot", "fs:read").out
 
     assert document["effective_until"] is None
-    (way,) = document["ends"]
-    rule, chain = way
+    rule, chain = document["ends"]
     assert [part["kind"] for part in rule] == ["rule"]
     assert {part["kind"] for part in chain} == {"token", "root"}
     assert f"2 independent sources: removing {path}:" in shown
@@ -109,7 +108,7 @@ def test_a_shared_first_link_ends_two_chains_at_once(
 
     document = cli("provenance", "explain", "bot", "fs:read", "--json").document
 
-    assert document["ends"] == [[[{"kind": "root", "ref": f"{path}:1"}]]]
+    assert document["ends"] == [[{"kind": "root", "ref": f"{path}:1"}]]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def _rule_link(facts: Facts, caller: str, capability: str, rule: Rule) -> Docume
     table = facts.callers.get(caller)
     if table is not None and table.actors is not None:
         who = ", ".join(table.actors) or "nobody"
-        where = f", {table.actors_place}" if table.actors_place else ""
+        where = f", line {table.actors_line}" if table.actors_line else ""
         detail = f"only {who} may call as {caller}{where}"
         checks.append(_check("actors", detail, ok=bool(table.actors)))
     return {
@@ -280,12 +280,11 @@ def _recorded(source: AllowRule | ChainLink) -> Document:
     }
 
 
-def _ends(sources: Sequence[Source]) -> list[list[list[Document]]]:
-    """Return the ways to end the access: see `toolrt_cli.provenance.ends`."""
-    ways = ends([_parts(source) for source in sources])
+def _ends(sources: Sequence[Source]) -> list[list[Document]]:
+    """Return what ends the access: see `toolrt_cli.provenance.ends`."""
     return [
-        [[{"kind": kind, "ref": ref} for kind, ref in group] for group in way]
-        for way in ways
+        [{"kind": kind, "ref": ref} for kind, ref in group]
+        for group in ends([_parts(source) for source in sources])
     ]
 
 

@@ -102,8 +102,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: tuple[Rule, ...] = ()
     actors: tuple[str, ...] | None = None
-    #: Where ``actors`` stands, as ``file:line``.
-    actors_place: str | None = None
+    #: Where ``actors`` stands in the config.
+    actors_line: int | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

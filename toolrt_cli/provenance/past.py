@@ -294,11 +294,11 @@ def _caller(config: Document, name: str, table: Document) -> Caller:
             config=config["sha256"],
         )
         granted.setdefault(source, []).append(grant["capability"])
-    actors, line = table["actors"], table.get("actors_line")
+    actors = table["actors"]
     return Caller(
         rules=tuple(Rule(name, one, tuple(names)) for one, names in granted.items()),
         actors=None if actors is None else tuple(actors),
-        actors_place=f"{config['path']}:{line}" if line else None,
+        actors_line=table.get("actors_line"),
     )
 
 
