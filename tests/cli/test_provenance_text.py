@@ -1,5 +1,7 @@
 """Lines of an explanation on a terminal: folded to its width, coloured, never cut."""
 
+import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolrt_cli.commands.grants import expiring_command, list_command
+from toolrt_cli.commands.provenance import Options, explain_command
 from toolrt_cli.escape import display_width
+from toolrt_cli.grammar import Globals
 from toolrt_cli.provenance.near import ago
 from toolrt_cli.provenance.text import short_did, wrapped
+from toolrt_cli.streams import Streams
+from toolrt_cli.terminal import Terminal
+from toolrt_cli.wiring import Session, open_session
 
+from .delegations import config_with, delegated, digest_of
 from .test_tty import on_terminal
 
 WriteConfig = Callable[[str], Path]
@@ -56,6 +65,50 @@ def test_a_did_is_shortened_and_a_name_is_not() -> None:
 
     assert short_did(did) == "did:key:z6Mkon3Necd6…LfLX"
     assert short_did("ci-bot") == "ci-bot"
+
+
+def on_screen(run: Callable[[Session, Streams], int], columns: int = 60) -> str:
+    """Return what *run* shows on a terminal with colour, in this process."""
+    out = io.StringIO()
+    streams = Streams(
+        out=out,
+        err=io.StringIO(),
+        out_terminal=Terminal(is_tty=True, colour=True, width=columns),
+        err_terminal=Terminal(),
+        settings=Globals(),
+    )
+    run(open_session(Globals(), os.environ), streams)
+    return out.getvalue()
+
+
+def test_lists_are_narrow_on_a_terminal(home: Path, config: WriteConfig) -> None:
+    """Digests and keys as people tell them apart, times of the wall clock."""
+    token = delegated("t", "fs:read", days=3)
+    config(config_with(token))
+
+    screen = on_screen(lambda *given: expiring_command(*given, "7d"), 100)
+    grants = on_screen(lambda *given: list_command(*given, "bot"), 100)
+
+    assert f" {digest_of(token)[:12]} " in screen
+    assert digest_of(token) not in screen
+    assert "did:key:z6Mk" in screen
+    assert "2 d 23 h" in screen
+    assert "LAST USED" in grants
+
+
+def test_an_explanation_on_a_terminal_is_coloured_and_folded(
+    home: Path, config: WriteConfig
+) -> None:
+    """The sign at the start of a line has the colour, the rest has none."""
+    config('[callers.ann]\ncapabilities = ["fs:*"]\n')
+
+    def explain(session: Session, streams: Streams) -> int:
+        return explain_command(session, streams, "ann", "fs:read", Options())
+
+    screen = on_screen(explain)
+
+    assert screen.startswith("\x1b[32mALLOW\x1b[0m  ann may use fs:read\n")
+    assert "\x1b[32m✓\x1b[0m allow-list toolrt.toml:2:17" in screen
 
 
 @pytest.mark.slow
