@@ -75,6 +75,7 @@ def test_a_set_can_be_narrowed() -> None:
     assert found.within({"b"}).granted == ("b",)
     assert "b" in found
     assert "c" not in found
+    assert "a" not in found.within({"b"})
     assert CapabilitySet().granted == ()
 
 
