@@ -281,6 +281,30 @@ class TestImported:
         assert "does not say by what" in unknown.err
 
 
+@pytest.mark.parametrize("content", ["words", "[]", "{}", '{"schema": "x/1"}'])
+def test_a_policy_of_another_form_is_not_read(
+    cli: Cli, config: WriteConfig, content: str
+) -> None:
+    """A service may keep any text as its policy: not covered, never a crash."""
+    path = store_path()
+    path.parent.mkdir(parents=True, mode=0o700)
+    with SqliteEventStore.open(str(path)) as store:
+        registry = (
+            RegistryBuilder()
+            .register(Pack("free"))
+            .with_event_store(store, calls=True)
+            .with_policy(store.keep_policy(content))
+            .build()
+        )
+        registry.run(ToolCall("free.say", caller="bot"))
+    config('[callers.bot]\ncapabilities = ["fs:read"]\n')
+
+    ran = cli("provenance", "explain", "bot", "fs:read", "--at", "now")
+
+    assert (ran.code, ran.out) == (8, "")
+    assert "error: policy " in ran.err
+
+
 class TestTime:
     """``--at`` with a time"""
 

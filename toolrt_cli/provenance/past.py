@@ -263,7 +263,7 @@ def snapshot_facts(
         document = msgspec.json.decode(content, type=dict)
         is_known = document["schema"] == SCHEMA
         found = (_facts(document), _roots(document)) if is_known else None
-    except (ValueError, KeyError, TypeError) as exc:
+    except (msgspec.MsgspecError, KeyError, TypeError) as exc:
         raise NotCoveredError(f"policy {digest} cannot be read") from exc
     if found is None:
         raise NotCoveredError(f"policy {digest} is kept in another form")
