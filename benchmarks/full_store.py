@@ -19,7 +19,7 @@ import msgspec
 from mix import CALLERS, events
 
 from toolrt.event import EventFilter, PageRequest
-from toolrt_cli.commands.provenance import explain_command
+from toolrt_cli.commands.provenance import Options, explain_command
 from toolrt_cli.grammar import Globals
 from toolrt_cli.streams import open_streams
 from toolrt_cli.wiring import open_session
@@ -88,7 +88,7 @@ class Explained:
         """Open the store, find the answer and return it as it is printed."""
         out = io.StringIO()
         streams = msgspec.structs.replace(self._streams, out=out)
-        code = explain_command(self._session, streams, CALLER, CAPABILITY)
+        code = explain_command(self._session, streams, CALLER, CAPABILITY, Options())
         if code or '"used"' not in out.getvalue():
             raise RuntimeError(f"explain: exit {code}: {out.getvalue()}")
         return out.getvalue()

@@ -100,12 +100,30 @@ _toolrt_command()
             arguments=file
             ;;
         provenance)
-            commands=explain
+            commands='explain can list who unused expiring'
             options='-h --help'
             ;;
         'provenance explain')
+            options='--at --without -S --since --proof -h --help'
+            arguments='callers capabilities'
+            ;;
+        'provenance can')
             options='-h --help'
             arguments='callers capabilities'
+            ;;
+        'provenance list')
+            options='-h --help'
+            arguments=callers
+            ;;
+        'provenance who')
+            options='-h --help'
+            arguments=capabilities
+            ;;
+        'provenance unused')
+            options='-S --since -h --help'
+            ;;
+        'provenance expiring')
+            options='--within -h --help'
             ;;
         config)
             commands='path validate trust'
@@ -162,6 +180,12 @@ _toolrt_option()
         'audit export --format') kind=words:jsonl,csv,sqlite ;;
         'audit export -S'|'audit export --since') kind=text ;;
         'audit export -U'|'audit export --until') kind=text ;;
+        'provenance explain --at') kind=text ;;
+        'provenance explain --without') kind=text ;;
+        'provenance explain -S'|'provenance explain --since') kind=text ;;
+        'provenance explain --proof') kind=file ;;
+        'provenance unused -S'|'provenance unused --since') kind=text ;;
+        'provenance expiring --within') kind=text ;;
         *' --config') kind=file ;;
         *' --store') kind=file ;;
         *' -o'|*' --output') kind=words:table,json,jsonl,csv,md,name ;;

@@ -18,11 +18,11 @@ function __toolrt_line
             break
         else if string match -q -- '-?*' $word
             switch "$command $word"
-                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit tail --max' 'audit tail --idle' 'audit tail --for' 'audit tail --until-match' 'audit tail --cursor-file' 'audit query -n' 'audit query --limit' 'audit query --by' 'audit query --sql' 'audit query --expect' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit stats -S' 'audit stats --since' 'audit stats -U' 'audit stats --until' 'audit verify --anchor' 'audit verify --key' 'audit verify --export' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' 'audit export --format' 'audit export -S' 'audit export --since' 'audit export -U' 'audit export --until' '* --config' '* --store' '* -o' '* --output' '* --color'
+                case 'run --as' 'run --json-args' 'run --timeout' 'run --cursor' 'run --reason' 'audit tail -n' 'audit tail --limit' 'audit tail -S' 'audit tail --since' 'audit tail -U' 'audit tail --until' 'audit tail --max' 'audit tail --idle' 'audit tail --for' 'audit tail --until-match' 'audit tail --cursor-file' 'audit query -n' 'audit query --limit' 'audit query --by' 'audit query --sql' 'audit query --expect' 'audit query -S' 'audit query --since' 'audit query -U' 'audit query --until' 'audit stats -S' 'audit stats --since' 'audit stats -U' 'audit stats --until' 'audit verify --anchor' 'audit verify --key' 'audit verify --export' 'audit prune --before' 'audit prune --keep' 'audit prune --reason' 'audit redact --reason' 'audit export --format' 'audit export -S' 'audit export --since' 'audit export -U' 'audit export --until' 'provenance explain --at' 'provenance explain --without' 'provenance explain -S' 'provenance explain --since' 'provenance explain --proof' 'provenance unused -S' 'provenance unused --since' 'provenance expiring --within' '* --config' '* --store' '* -o' '* --output' '* --color'
                     set -e words[1]
             end
         else if not set -q arguments[1]
-            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit stats' 'audit values' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' 'audit export' 'audit import' ' provenance' 'provenance explain' ' config' 'config path' 'config validate' 'config trust'
+            and contains -- "$command $word" ' run' ' doctor' ' completion' ' help' ' pack' 'pack list' 'pack handlers' 'pack show' ' audit' 'audit tail' 'audit query' 'audit show' 'audit stats' 'audit values' 'audit path' 'audit verify' 'audit checkpoint' 'audit backup' 'audit restore' 'audit prune' 'audit redact' 'audit export' 'audit import' ' provenance' 'provenance explain' 'provenance can' 'provenance list' 'provenance who' 'provenance unused' 'provenance expiring' ' config' 'config path' 'config validate' 'config trust'
             set command (string trim -- "$command $word")
         else
             set -a arguments $word
@@ -253,11 +253,31 @@ complete -c toolrt -n '__toolrt_in audit export' -s h -l help -d 'Show the help 
 complete -c toolrt -n '__toolrt_at 0+ audit export' -f -a '(__toolrt_filters)' -d 'filters'
 complete -c toolrt -n '__toolrt_in audit import' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 audit import' -F -d 'file'
-complete -c toolrt -n '__toolrt_at 0 provenance' -a explain -d 'Explain why a caller has a capability, or has not'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a explain -d 'Explain why a caller has a capability, or has not; -o dot and mermaid draw it'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a can -d 'Say whether a caller has a capability: exit 0 or 3; -q says it by that alone'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a list -d 'List what a caller is granted, by what, and how often it was used'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a who -d 'List who is granted a capability, by what, and how often they used it'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a unused -d 'List the grants of the config that no recorded call has used'
+complete -c toolrt -n '__toolrt_at 0 provenance' -a expiring -d 'List delegation tokens that end soon or hold no more; exit 1 if there are any'
 complete -c toolrt -n '__toolrt_in provenance' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in provenance explain' -l at -r -f -d 'As of then, from the record'
+complete -c toolrt -n '__toolrt_in provenance explain' -l without -r -f -d 'If this rule or token were gone'
+complete -c toolrt -n '__toolrt_in provenance explain' -s S -l since -r -f -d 'With --without: calls from then on [30d]'
+complete -c toolrt -n '__toolrt_in provenance explain' -l proof -r -F -d 'Show this delegation token too'
 complete -c toolrt -n '__toolrt_in provenance explain' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 provenance explain' -f -a '(__toolrt_ask callers)' -d 'caller'
 complete -c toolrt -n '__toolrt_at 1 provenance explain' -f -a '(__toolrt_ask capabilities)' -d 'capability'
+complete -c toolrt -n '__toolrt_in provenance can' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 provenance can' -f -a '(__toolrt_ask callers)' -d 'caller'
+complete -c toolrt -n '__toolrt_at 1 provenance can' -f -a '(__toolrt_ask capabilities)' -d 'capability'
+complete -c toolrt -n '__toolrt_in provenance list' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 provenance list' -f -a '(__toolrt_ask callers)' -d 'caller'
+complete -c toolrt -n '__toolrt_in provenance who' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_at 0 provenance who' -f -a '(__toolrt_ask capabilities)' -d 'capability'
+complete -c toolrt -n '__toolrt_in provenance unused' -s S -l since -r -f -d 'By no call from this time on'
+complete -c toolrt -n '__toolrt_in provenance unused' -s h -l help -d 'Show the help of this command'
+complete -c toolrt -n '__toolrt_in provenance expiring' -l within -r -f -d 'Ending in less than this time'
+complete -c toolrt -n '__toolrt_in provenance expiring' -s h -l help -d 'Show the help of this command'
 complete -c toolrt -n '__toolrt_at 0 config' -a path -d 'Print the file that counts'
 complete -c toolrt -n '__toolrt_at 0 config' -a validate -d 'Check a configuration file: every fault at once'
 complete -c toolrt -n '__toolrt_at 0 config' -a trust -d 'Trust a configuration file as it is now'

@@ -307,7 +307,12 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         }
         'provenance' = @{
             Commands = [ordered]@{
-                'explain' = 'Explain why a caller has a capability, or has not'
+                'explain' = 'Explain why a caller has a capability, or has not; -o dot and mermaid draw it'
+                'can' = 'Say whether a caller has a capability: exit 0 or 3; -q says it by that alone'
+                'list' = 'List what a caller is granted, by what, and how often it was used'
+                'who' = 'List who is granted a capability, by what, and how often they used it'
+                'unused' = 'List the grants of the config that no recorded call has used'
+                'expiring' = 'List delegation tokens that end soon or hold no more; exit 1 if there are any'
             }
             Options = @(
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
@@ -317,12 +322,60 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
         'provenance explain' = @{
             Commands = [ordered]@{}
             Options = @(
+                @{ Names = @('--at'); Help = 'As of then, from the record'; Name = 'WHEN'; Kind = 'text' }
+                @{ Names = @('--without'); Help = 'If this rule or token were gone'; Name = 'SOURCE'; Kind = 'text' }
+                @{ Names = @('-S', '--since'); Help = 'With --without: calls from then on [30d]'; Name = 'SINCE'; Kind = 'text' }
+                @{ Names = @('--proof'); Help = 'Show this delegation token too'; Name = 'FILE'; Kind = 'file' }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @(
                 @{ Name = 'caller'; Kind = 'callers' }
                 @{ Name = 'capability'; Kind = 'capabilities' }
             )
+        }
+        'provenance can' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'caller'; Kind = 'callers' }
+                @{ Name = 'capability'; Kind = 'capabilities' }
+            )
+        }
+        'provenance list' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'caller'; Kind = 'callers' }
+            )
+        }
+        'provenance who' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @(
+                @{ Name = 'capability'; Kind = 'capabilities' }
+            )
+        }
+        'provenance unused' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('-S', '--since'); Help = 'By no call from this time on'; Name = 'SINCE'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
+        }
+        'provenance expiring' = @{
+            Commands = [ordered]@{}
+            Options = @(
+                @{ Names = @('--within'); Help = 'Ending in less than this time'; Name = 'TIME'; Kind = 'text' }
+                @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
+            )
+            Arguments = @()
         }
         'config' = @{
             Commands = [ordered]@{

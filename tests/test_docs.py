@@ -18,16 +18,17 @@ from toolrt_cli.exit_codes import MEANINGS, Exit
 ROOT = Path(__file__).parents[1]
 APPS = (ROOT / "toolrt_cli").glob("app*.py")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROVENANCE = (ROOT / "docs" / "provenance.md").read_text(encoding="utf-8")
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(kind: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def steps() -> list[tuple[str, int, str]]:
+def steps(text: str) -> list[tuple[str, int, str]]:
     """Return every command of the console blocks, its exit code and its output."""
     found: list[tuple[str, int, str]] = []
-    for block in blocks("console"):
+    for block in blocks("console", text):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = part.splitlines()
             command = [lines.pop(0)]
@@ -40,7 +41,11 @@ def steps() -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.slow
-def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(README, id="README"), pytest.param(PROVENANCE, id="provenance")],
+)
+def test_what_the_pages_show_runs_as_written(tmp_path: Path, text: str) -> None:
     """Each command ends with its exit code and prints what stands below it."""
     work = tmp_path / "work"
     work.mkdir()
@@ -48,9 +53,9 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
     }
-    assert len(steps()) > 10
+    assert len(steps(text)) > 10
 
-    for command, code, expected in steps():
+    for command, code, expected in steps(text):
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=work,

@@ -129,11 +129,89 @@ def provenance_explain(
     ctx: typer.Context,
     caller: Annotated[str, typer.Argument(metavar="CALLER")],
     capability: Annotated[str, typer.Argument(metavar="CAPABILITY")],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="WHEN", help="As of then, from the record"),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="If this rule or token were gone"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("-S", "--since", help="With --without: calls from then on [30d]"),
+    ] = None,
+    proof: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Show this delegation token too"),
+    ] = None,
 ) -> int:
-    """Explain why a caller has a capability, or has not."""
-    from toolrt_cli.commands.provenance import explain_command
+    """Explain why a caller has a capability, or has not; -o dot and mermaid draw it."""
+    from toolrt_cli.commands.provenance import Options, explain_command
 
-    return explain_command(session(ctx), streams(ctx), caller, capability)
+    options = Options(
+        at=at, without=tuple(without or ()), since=since, proofs=tuple(proof or ())
+    )
+    return explain_command(session(ctx), streams(ctx), caller, capability, options)
+
+
+@provenance.command("can", epilog=EPILOG)
+def provenance_can(
+    ctx: typer.Context,
+    caller: Annotated[str, typer.Argument(metavar="CALLER")],
+    capability: Annotated[str, typer.Argument(metavar="CAPABILITY")],
+) -> int:
+    """Say whether a caller has a capability: exit 0 or 3; -q says it by that alone."""
+    from toolrt_cli.commands.grants import can_command
+
+    return can_command(session(ctx), streams(ctx), caller, capability)
+
+
+@provenance.command("list", epilog=EPILOG)
+def provenance_list(
+    ctx: typer.Context, caller: Annotated[str, typer.Argument(metavar="CALLER")]
+) -> int:
+    """List what a caller is granted, by what, and how often it was used."""
+    from toolrt_cli.commands.grants import list_command
+
+    return list_command(session(ctx), streams(ctx), caller)
+
+
+@provenance.command("who", epilog=EPILOG)
+def provenance_who(
+    ctx: typer.Context,
+    capability: Annotated[str, typer.Argument(metavar="CAPABILITY")],
+) -> int:
+    """List who is granted a capability, by what, and how often they used it."""
+    from toolrt_cli.commands.grants import who_command
+
+    return who_command(session(ctx), streams(ctx), capability)
+
+
+@provenance.command("unused", epilog=EPILOG)
+def provenance_unused(
+    ctx: typer.Context,
+    since: Annotated[
+        str, typer.Option("-S", "--since", help="By no call from this time on")
+    ] = "90d",
+) -> int:
+    """List the grants of the config that no recorded call has used."""
+    from toolrt_cli.commands.grants import unused_command
+
+    return unused_command(session(ctx), streams(ctx), since)
+
+
+@provenance.command("expiring", epilog=EPILOG)
+def provenance_expiring(
+    ctx: typer.Context,
+    within: Annotated[
+        str, typer.Option(metavar="TIME", help="Ending in less than this time")
+    ] = "7d",
+) -> int:
+    """List delegation tokens that end soon or hold no more; exit 1 if there are any."""
+    from toolrt_cli.commands.grants import expiring_command
+
+    return expiring_command(session(ctx), streams(ctx), within)
 
 
 @provenance.callback()

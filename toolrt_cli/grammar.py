@@ -17,6 +17,10 @@ import msgspec
 from toolrt.errors import ToolrtError
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "md", "name")
+#: What one command takes beside them, by its words.
+MORE_FORMATS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("provenance", "explain"): ("tree", "dot", "mermaid"),
+}
 
 
 class UsageError(ToolrtError):
@@ -63,6 +67,17 @@ GLOBAL: Final = (
         ("auto", "always", "never"),
     ),
     Flag("quiet", ("-q", "--quiet"), "Print no remarks, only data and errors"),
+)
+
+#: The same, with the formats of every command.
+_GLOBAL_OF_ANY: Final = tuple(
+    msgspec.structs.replace(
+        flag,
+        choices=(*FORMATS, *(one for more in MORE_FORMATS.values() for one in more)),
+    )
+    if flag.field == "output"
+    else flag
+    for flag in GLOBAL
 )
 
 RUN: Final = (
@@ -122,7 +137,8 @@ def split_command(words: Sequence[str]) -> tuple[Globals, list[str]]:
     Raises:
         UsageError: An option lacks its value or has one that is not allowed.
     """
-    found, rest = _take(words, GLOBAL, stop_at_word=True)
+    # Which command it is stands behind them, so what it takes is known only then.
+    found, rest = _take(words, _GLOBAL_OF_ANY, stop_at_word=True)
     return _globals(found), rest
 
 
@@ -136,8 +152,24 @@ def split_globals(words: Sequence[str], before: Globals) -> tuple[Globals, list[
     Raises:
         UsageError: An option lacks its value or has one that is not allowed.
     """
-    found, rest = _take(words, GLOBAL, stop_at_word=False)
-    return _globals(found, before), rest
+    found, rest = _take(words, _GLOBAL_OF_ANY, stop_at_word=False)
+    settings = _globals(found, before)
+    require_format(settings, rest)
+    return settings, rest
+
+
+def require_format(settings: Globals, words: Sequence[str]) -> None:
+    """
+    Check that the command of *words* has the format that was asked for.
+
+    Raises:
+        UsageError: It has not.
+    """
+    known = (*FORMATS, *MORE_FORMATS.get(tuple(words[:2]), ()))
+    if settings.output is not None and settings.output not in known:
+        raise UsageError(
+            f"--output {settings.output!r}: must be one of {', '.join(known)}"
+        )
 
 
 def parse_run(
@@ -161,7 +193,9 @@ def parse_run(
         ours = [flag for flag in RUN + GLOBAL if not _named(flag, arguments)]
         after, words_left = _take(rest[1:], ours, stop_at_word=False)
         found = {**found, **after, "tool": rest[0], "words": tuple(words_left)}
-    return _globals(found, before), msgspec.convert(found, RunWords)
+    settings = _globals(found, before)
+    require_format(settings, ("run",))
+    return settings, msgspec.convert(found, RunWords)
 
 
 def _globals(found: Mapping[str, object], before: Globals | None = None) -> Globals:

@@ -21,6 +21,7 @@ from toolrt_store import (
     OUTCOMES,
     Attempt,
     AttemptFilter,
+    SqliteEventStore,
     Term,
 )
 
@@ -186,3 +187,19 @@ def _marked(item: Any) -> str:
 def time_or_none(at_us: int | None) -> str | None:
     """Return *at_us* as text, None for None."""
     return None if at_us is None else show_utc(at_us)
+
+
+def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
+    """
+    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
+
+    Raises:
+        UsageError: Several begin so.
+    """
+    if name == "@last":
+        return store.query_attempts(AttemptFilter(), limit=1)
+    found = store.get_attempt(name)
+    if len(found) > 1:
+        several = ", ".join(attempt.call_id for attempt in found[:3])
+        raise UsageError(f"several records begin with {name}: {several}, …")
+    return found

@@ -266,10 +266,10 @@ def write_markdown(
     """Write *items* as the rows of a Markdown table."""
     if header:
         rules = ["---:" if column.right else "---" for column in columns]
-        heads = [_markdown_cell(column.header) for column in columns]
+        heads = [markdown_text(column.header) for column in columns]
         out.write(_markdown_row(heads) + _markdown_row(rules))
     for item in items:
-        cells = [_markdown_cell(column.value(item)) for column in columns]
+        cells = [markdown_text(column.value(item)) for column in columns]
         out.write(_markdown_row(cells))
 
 
@@ -277,7 +277,8 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def _markdown_cell(value: object) -> str:
+def markdown_text(value: object) -> str:
+    """Return *value* as text that Markdown shows as it is, on one line."""
     return _cell(value).translate(_MARKDOWN)
 
 

@@ -35,6 +35,7 @@ def snapshot(config: LoadedConfig, authority: Authority) -> str:
         "callers": {
             name: {
                 "actors": caller.actors,
+                "actors_line": _place(config, "callers", name, "actors").get("line"),
                 "did": caller.did,
                 "grants": [
                     {

@@ -69,6 +69,13 @@ class NotFoundError(ToolrtError):
         super().__init__(f"unknown {kind} {name!r}")
 
 
+class NotCoveredError(ToolrtError):
+    """The record does not hold what was asked for: it begins later, or lacks a part."""
+
+    code = "not_covered"
+    next_step = "toolrt audit stats tells what the store covers"
+
+
 def near_names(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
     """Return at most three of *known* that are like *name*."""
     import difflib

@@ -223,5 +223,7 @@ def local_clock(text: str, now_us: int) -> str:
     """Return the RFC 3339 *text* as the wall clock shows it; without date if of today."""
     from toolrt.clock import parse_rfc3339
 
+    if text.startswith("@"):  # as `show_utc` gives what no calendar has
+        return text
     at = show_local(parse_rfc3339(text), None)
     return at[11:] if at[:10] == show_local(now_us, None)[:10] else at[:19]

@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from toolrt.audit.queue_sink import QueueSink
     from toolrt_store.adhoc import Selection
     from toolrt_store.checkpoint import Checkpoint, SignedCheckpoint
+    from toolrt_store.grant_use import GrantCalls, GrantUse, PolicyInForce
     from toolrt_store.sealing import Sealer
     from toolrt_store.verify import Verification
 
@@ -461,6 +462,49 @@ class SqliteEventStore:
         with self._reading():
             return usage.read_usage(self._connection, self._sets, caller, capability)
 
+    def uses(self) -> list[GrantUse]:
+        """Return how often each grant was used, by caller, capability and source."""
+        from toolrt_store import grant_use
+
+        with self._reading():
+            return grant_use.read_uses(self._connection, self._dictionary, self._sets)
+
+    def calls_by_grants(self, caller: str, after_us: int) -> list[GrantCalls]:
+        """Return the grants that calls of *caller* ran with after *after_us*."""
+        from toolrt_store import grant_use
+
+        with self._reading():
+            return grant_use.read_calls_by_grants(
+                self._connection, self._sets, caller, after_us
+            )
+
+    def newest_with(
+        self, caller: str, after_us: int, numbers: Collection[int], limit: int
+    ) -> list[Event]:
+        """
+        Return the call events of *caller* after *after_us* that ran with some grants.
+
+        Newest first, at most *limit*; *numbers* are those of `calls_by_grants`.
+        """
+        from toolrt_store import grant_use
+
+        with self._reading():
+            return grant_use.read_newest_with(
+                self._connection,
+                self._reader,
+                caller,
+                after_us,
+                numbers=numbers,
+                limit=limit,
+            )
+
+    def policy_at(self, at_us: int) -> PolicyInForce | None:
+        """Return the policy of the newest gate event at or before *at_us*, or None."""
+        from toolrt_store import grant_use
+
+        with self._reading():
+            return grant_use.read_policy_at(self._connection, self._reader, at_us)
+
     def values(self, field: str) -> list[tuple[str, int]]:
         """
         Return the values of *field* with the number of attempts, most frequent first.
@@ -480,6 +524,13 @@ class SqliteEventStore:
         """Return whether some event is of *caller*."""
         with self._reading():
             return self._reader.count_events(EventFilter(callers=(caller,))) > 0
+
+    def knows_capability(self, capability: str) -> bool:
+        """Return whether some event was granted *capability*."""
+        from toolrt_store import grant_use
+
+        with self._reading():
+            return grant_use.is_granted(self._connection, capability)
 
     def coverage(self) -> Coverage:
         """Return how much the store holds and from when to when."""

@@ -103,14 +103,15 @@ def read_usage(
     found = []
     for row in connection.execute(_USAGE_BY_SOURCE, named).fetchall():
         calls, first_us, last_us, *columns = row
-        source = _as_told(sets.source(*columns), capability)
+        source = as_told(sets.source(*columns), capability)
         if source is not None:
             found.append(SourceUsage(source, calls, first_us, last_us))
     calls, first_us, last_us = connection.execute(_USAGE, named).fetchone()
     return Usage(calls, first_us, last_us, tuple(found))
 
 
-def _as_told(source: Source, capability: str) -> AllowRule | ChainLink | None:
+def as_told(source: Source, capability: str) -> AllowRule | ChainLink | None:
+    """Return *source* as a grant has it; None where the event does not name one."""
     # Events without details name the mechanism only.
     if isinstance(source, StringAllowList):
         return AllowRule(pattern=capability)

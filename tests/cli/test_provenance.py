@@ -148,3 +148,120 @@ def test_without_a_config_the_login_is_known_and_refused(cli: Cli) -> None:
 
     assert ran.code == 3
     assert "no rule names this caller or this capability" in ran.out
+
+
+def near(cli: Cli, caller: str, capability: str) -> list[tuple[str, str]]:
+    document = cli("provenance", "explain", caller, capability, "--json").document
+    return [(i["failed_check"], i["pattern"]) for i in document["rejected"]]
+
+
+def test_near_misses_are_ranked_and_say_what_would_pass(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """A misspelt rule, then another caller's, then what is far; each with a change."""
+    config(
+        '[callers.ann]\ncapabilities = ["repo:read", "fs:reed"]\n'
+        '[callers.bob]\ncapabilities = ["fs:*"]\n'
+    )
+
+    found = near(cli, "ann", "fs:read")
+    out = cli("provenance", "explain", "ann", "fs:read").out
+
+    assert found == [
+        ("pattern", "fs:reed"),
+        ("caller", "fs:*"),
+        ("pattern", "repo:read"),
+    ]
+    assert '    to pass: write "fs:read" in its place\n' in out
+    assert "    to pass: list it for ann, or call as bob\n" in out
+
+
+def test_a_pattern_over_what_no_pack_needs_is_told_apart(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """It would match, but patterns are expanded over what the loaded packs declare."""
+    config(
+        '[callers.ann]\ncapabilities = ["repo:*"]\n'
+        '[callers.bob]\ncapabilities = ["repo:read"]\n'
+    )
+
+    assert near(cli, "ann", "repo:read") == [
+        ("declared", "repo:*"),
+        ("caller", "repo:read"),
+    ]
+
+
+def test_case_that_differs_is_a_near_miss(cli: Cli, config: WriteConfig) -> None:
+    """Names are exact: the other case is the nearest, and does not grant."""
+    config('[callers.ann]\ncapabilities = ["FS:READ", "net:fetch"]\n')
+
+    assert near(cli, "ann", "fs:read")[0] == ("pattern", "FS:READ")
+
+
+def test_many_rules_of_others_are_not_all_listed(cli: Cli, config: WriteConfig) -> None:
+    """The few nearest are enough."""
+    config(
+        "[callers.ann]\n"
+        + "".join(f'[callers.b{n}]\ncapabilities = ["fs:*"]\n' for n in range(30))
+    )
+
+    assert len(near(cli, "ann", "fs:read")) == 5
+
+
+def test_use_by_a_rule_that_is_gone_is_told_apart(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """The record names the rule that granted then, and it grants nothing now."""
+    path = config('[callers.ann]\ncapabilities = ["fs:*"]\n')
+    Path("a").write_text("x")
+    cli("run", "fs.read", "path=a", "--as", "ann")
+    config('[callers.ann]\ncapabilities = ["fs:read"]\n')
+
+    document = cli("provenance", "explain", "ann", "fs:read", "--json").document
+    out = cli("provenance", "explain", "ann", "fs:read").out
+
+    assert document["used"]["calls"] == 1
+    assert document["paths"][0]["used"]["calls"] == 0
+    (other,) = document["used"]["others"]
+    assert (other["pattern"], other["calls"]) == ("fs:*", 1)
+    assert (
+        f'1 of them by allow-list {path}:2:17 "fs:*", which grants nothing now' in out
+    )
+
+
+def test_a_rule_is_the_same_where_lines_moved(cli: Cli, config: WriteConfig) -> None:
+    """What was written above it changes its place and not its use."""
+    config('[callers.ann]\ncapabilities = ["fs:*"]\n')
+    Path("a").write_text("x")
+    cli("run", "fs.read", "path=a", "--as", "ann")
+    config('# new\n[callers.ann]\ncapabilities = ["fs:*"]\n')
+
+    document = cli("provenance", "explain", "ann", "fs:read", "--json").document
+
+    assert document["paths"][0]["used"]["calls"] == 1
+    assert document["used"]["others"] == []
+
+
+def test_what_ends_the_access_does_end_it(cli: Cli, config: WriteConfig) -> None:
+    """Each source that is named is taken away: the last one refuses."""
+    path = config(POLICY)
+    document = cli("provenance", "explain", "alice", "fs:read", "--json").document
+    refs = [part["ref"] for (part,) in document["ends"]]
+
+    words = ["provenance", "explain", "alice", "fs:read"]
+    assert refs == [f"{path}:2:30", f"{path}:2:38"]
+    assert [cli(*words, "--without", ref).code for ref in refs] == [0, 0]
+    assert cli(*words, "--without", refs[0], "--without", refs[1]).code == 3
+
+
+def test_a_capability_of_the_record_is_known(cli: Cli, config: WriteConfig) -> None:
+    """A pack may be gone, what its calls were granted is not."""
+    pack = '[pack.x.handler."x.y"]\ncommand = ["true"]\ncapabilities = ["x:use"]\n'
+    callers = '[callers.ann]\ncapabilities = ["x:*"]\n'
+    config('[runtime]\npacks = ["x"]\n' + callers + pack)
+    assert cli("run", "x.y", "--as", "ann").code == 0
+    config(callers)
+
+    assert cli("provenance", "explain", "ann", "x:use").code == 3
+    assert cli("provenance", "explain", "ann", "x:use", "--at", "@last").code == 0
+    assert cli("provenance", "explain", "ann", "x:uses").code == 4

@@ -11,13 +11,24 @@ from toolrt_cli.documents import emit, write_facts
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
-from toolrt_cli.listing import attempt_filter, attempt_item, time_or_none
+from toolrt_cli.listing import (
+    attempt_filter,
+    attempt_item,
+    named_attempts,
+    time_or_none,
+)
 from toolrt_cli.output import Column, emit_document, emit_list, leaves
-from toolrt_cli.problems import NotFoundError, near_names
+from toolrt_cli.problems import NotCoveredError, NotFoundError, near_names
 from toolrt_cli.reading import open_to_read
 from toolrt_cli.streams import Streams
 from toolrt_cli.wiring import Session
-from toolrt_store import VALUE_FIELDS, Attempt, AttemptFilter, SqliteEventStore
+from toolrt_store import (
+    VALUE_FIELDS,
+    Attempt,
+    AttemptFilter,
+    SqliteEventStore,
+    StoreError,
+)
 
 
 def show_command(session: Session, streams: Streams, name: str) -> int:
@@ -34,10 +45,16 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
             raise NotFoundError("record", name)
         assert store is not None
         document = _full(store, found[0])
+        why = _denial(store, found[0], streams)
+    if why is not None:
+        document["denial"] = why
 
     def draw() -> None:
-        facts = {key: value for key, value in document.items() if key != "events"}
+        apart = ("events", "denial")
+        facts = {key: value for key, value in document.items() if key not in apart}
         _write_leaves(facts, "", streams)
+        if why is not None:
+            _write_denial(streams, why)
         for event in document["events"]:
             streams.out.write(f"\n{escape(str(event['id']))}\n")
             _write_leaves(event, "  ", streams)
@@ -47,27 +64,35 @@ def show_command(session: Session, streams: Streams, name: str) -> int:
     return Exit.OK
 
 
+def _denial(
+    store: SqliteEventStore, attempt: Attempt, streams: Streams
+) -> dict[str, Any] | None:
+    """Return why the attempt was denied, None if it was not or nobody can tell."""
+    is_denied = attempt.decision in ("deny", "gate_unavailable")
+    if not is_denied and attempt.outcome != "capability_denied":
+        return None
+    from toolrt_cli.provenance.denial import denial
+
+    try:
+        return denial(store, attempt)
+    except (NotCoveredError, StoreError) as exc:  # the record is shown all the same
+        streams.remark(f"why it was denied cannot be told: {exc}")
+        return None
+
+
+def _write_denial(streams: Streams, why: dict[str, Any]) -> None:
+    from toolrt_cli.commands.provenance import clock_of, write_lines
+    from toolrt_cli.provenance.text import render_denial
+
+    streams.out.write("\n")
+    write_lines(streams, render_denial(why, clock=clock_of(streams)))
+
+
 def _write_leaves(facts: dict[str, Any], indent: str, streams: Streams) -> None:
     found = leaves(facts)
     width = max(len(key) for key, _ in found) + 2
     for key, value in found:
         streams.out.write(f"{indent}{escape(key):<{width}}{escape(value)}\n")
-
-
-def named_attempts(store: SqliteEventStore, name: str) -> list[Attempt]:
-    """
-    Return the attempt that *name* names: ``@last``, a call id, or the start of one.
-
-    Raises:
-        UsageError: Several begin so.
-    """
-    if name == "@last":
-        return store.query_attempts(AttemptFilter(), limit=1)
-    found = store.get_attempt(name)
-    if len(found) > 1:
-        several = ", ".join(attempt.call_id for attempt in found[:3])
-        raise UsageError(f"several records begin with {name}: {several}, …")
-    return found
 
 
 def _full(store: SqliteEventStore, attempt: Attempt) -> dict[str, Any]:

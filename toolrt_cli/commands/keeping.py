@@ -302,7 +302,7 @@ def redact_command(
 
 def _event_ids(store: SqliteEventStore, name: str) -> list[str]:
     from toolrt import EventFilter
-    from toolrt_cli.commands.audit import named_attempts
+    from toolrt_cli.listing import named_attempts
 
     if store.get_event(name) is not None:
         return [name]

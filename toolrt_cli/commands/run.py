@@ -328,7 +328,7 @@ def _reasons(
     session: Session, call: ToolCall, result: CallResult, tool: Tool | None
 ) -> list[str]:
     """Return the gate's word, then each capability's source, a line each."""
-    from toolrt_cli.explain import describe_grants
+    from toolrt_cli.provenance.why import describe_grants
 
     place = getattr(result.error, "place", None)
     by = f", by {place}" if place else ""
