@@ -184,8 +184,11 @@ class Writer:
 
     def _commit(self, requests: list[_Request], timeout_s: float) -> None:
         try:
-            with self._lock.hold(timeout_s):
+            self._lock.acquire(timeout_s)
+            try:
                 self._commit_held(requests)
+            finally:
+                self._lock.release()
         except errors.StoreError as error:
             for request in requests:
                 if not request.is_done:
