@@ -5,9 +5,12 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 # What decides on a call: every branch of it has a test.
-DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py,toolrt/ucan/*.py
+DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/standing.py,toolrt/asking.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py,toolrt/ucan/*.py
 
-.PHONY: help demo test lint types hostile fuzz-tokens store-faults bench startup completions clean
+# Where benchmarks leave their figures.
+LATEST := .benchmarks/latest
+
+.PHONY: help demo test lint types hostile fuzz-tokens store-faults bench bench-check bench-peers bench-growth bench-record bench-ten-million completions clean
 
 help:
 	@echo "make demo         set up .venv and run the main job on real input"
@@ -15,8 +18,12 @@ help:
 	@echo "make hostile      500 hostile tools, some at once"
 	@echo "make fuzz-tokens  a million mutants of delegation tokens"
 	@echo "make store-faults 1,000 random edits, 10,000 kills, 16 writers at once"
-	@echo "make bench        dispatch, store and sink benchmarks, with the cheapest equivalents"
-	@echo "make startup      whole-process start-up, against python -c pass"
+	@echo "make bench        every figure beside the cheapest that does the work; RECORD=1 keeps it"
+	@echo "make bench-peers  the same work done by other tools and libraries"
+	@echo "make bench-growth how costs grow with packs, rules, threads and events"
+	@echo "make bench-record the three above, kept under benchmarks/runs/"
+	@echo "make bench-check  a fresh make bench against the last run that was kept"
+	@echo "make bench-ten-million DIR=directory  the figures of a store of that size"
 	@echo "make completions  write the shell completions again"
 
 .venv/bin/python:
@@ -59,11 +66,24 @@ store-faults: .venv/ready
 	TOOLRT_STEPS=50 $(BIN)/python -m pytest tests/property/test_store_model.py
 
 bench: .venv/ready
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,mean,ops,rounds
-	$(BIN)/python benchmarks/bench_sinks.py
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,rounds --figures $(LATEST)/figures.json
+	$(if $(RECORD),$(BIN)/python benchmarks/record.py $(LATEST))
 
-startup: .venv/ready
-	$(BIN)/python benchmarks/startup.py
+bench-check: bench
+	$(BIN)/python benchmarks/check.py $(LATEST)/figures.json $(if $(STRICT),--strict)
+
+bench-peers: .venv/ready
+	$(BIN)/python benchmarks/run_peers.py --into $(LATEST)/peers.json
+
+bench-growth: .venv/ready
+	$(BIN)/python benchmarks/growth.py --into $(LATEST) $(if $(EVENTS),--events $(EVENTS))
+
+bench-ten-million: .venv/ready
+	@test -n "$(DIR)" || { echo "usage: make bench-ten-million DIR=directory [EVENTS=n]"; exit 2; }
+	$(BIN)/python benchmarks/ten_million.py $(DIR) $(EVENTS) --into $(LATEST)/ten_million.json
+
+bench-record: bench bench-peers bench-growth
+	$(BIN)/python benchmarks/record.py $(LATEST)
 
 completions: .venv/installed
 	$(BIN)/python -m toolrt_cli.completion completions

@@ -1,57 +1,110 @@
-"""One dispatch, with the cheapest equivalent beside it."""
+"""One call through the whole pipeline, in process, beside the cheapest equivalent."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from figures import Asked, Figure
+from pipeline import cheapest, registry
 from pytest_benchmark.fixture import BenchmarkFixture
+from turns import Side, in_turn
 
-from toolrt import Authority, GateRule, Pack, Registry, RegistryBuilder, RuleGate
-from toolrt.schema import compile_check
+from toolrt import Block, JsonLinesAuditSink
+
+# Short rounds, for on a busy machine a long one is always interrupted.
+CALLS = 200
+ROUNDS = 400
+CHEAPEST = "look up, compare sets, check arguments, call"
+
+Note = Callable[[Figure], None]
 
 
-def double(number: int) -> int:
-    return 2 * number
+def repeat(call: Callable[[], Any]) -> Callable[[], None]:
+    """Return what makes *call* so often as one round does."""
+
+    def many() -> None:
+        for _ in range(CALLS):
+            call()
+
+    return many
 
 
-def registry() -> Registry:
-    pack = Pack("bench")
-    pack.handler("double", capabilities=["bench:run"])(double)
-    rules = [GateRule(decision="deny", verbs=("shell.*",), reason="no")]
-    return (
-        RegistryBuilder()
-        .register(pack)
-        .with_gate(RuleGate(rules))
-        .with_authority(Authority({"alice": ["bench:run"]}))
-        .build()
+class Case(NamedTuple):
+    """One way of setting up the pipeline."""
+
+    name: str
+    has_sink: bool
+    max_concurrent: int = 0
+    asked: Asked | None = None
+
+
+CASES = (
+    Case("full pipeline, event queued", has_sink=True, asked=Asked(2.0)),
+    Case("the same, with max_concurrent", has_sink=True, max_concurrent=8),
+    Case("the same, without a sink", has_sink=False),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def bench_dispatch(
+    benchmark: BenchmarkFixture, note: Note, tmp_path: Path, case: Case
+) -> None:
+    """Gate, capabilities, limits, schema, handler, CallEvent; the drain is at work."""
+    # Deep enough for a round: what a full queue costs is a figure of the sinks.
+    path = str(tmp_path / "calls.jsonl")
+    sink = JsonLinesAuditSink.file(path, capacity=16_384, backpressure=Block())
+    made = registry(sink if case.has_sink else None, max_concurrent=case.max_concurrent)
+
+    def prepare() -> tuple[()]:
+        sink.flush()
+        return ()
+
+    ours = Side(
+        repeat(lambda: made.dispatch("double", {"number": 2}, caller="alice")), prepare
+    )
+    pairs = in_turn(
+        benchmark, ours, Side(repeat(cheapest())), rounds=ROUNDS, units=CALLS
+    )
+    sink.close()
+
+    assert sink.drops() == 0
+    note(
+        Figure.timed(
+            "dispatch",
+            case.name,
+            "us",
+            pairs,
+            cheapest=CHEAPEST,
+            asked=case.asked,
+        )
     )
 
 
-def dispatch() -> Callable[[], Any]:
+def bench_adispatch(benchmark: BenchmarkFixture, note: Note) -> None:
+    """The async twin, on a loop that runs already, beside one await."""
     made = registry()
-    return lambda: made.dispatch("double", {"number": 2}, caller="alice")
+    call = cheapest()
+    loop = asyncio.new_event_loop()
 
+    async def bare() -> Any:
+        return call()
 
-def cheapest() -> Callable[[], Any]:
-    """Look the function up, check the capability and the arguments, call it."""
-    tools = {"double": double}
-    granted = {"alice": frozenset({"bench:run"})}
-    needed = frozenset({"bench:run"})
-    check = compile_check(registry().tool("double").definition.input_schema)
+    def repeated(make: Callable[[], Awaitable[Any]]) -> Side:
+        async def many() -> None:
+            for _ in range(CALLS):
+                await make()
 
-    def call() -> Any:
-        params = {"number": 2}
-        if not needed <= granted["alice"] or check(params):
-            raise PermissionError
-        return tools["double"](**params)
+        return Side(lambda: loop.run_until_complete(many()))
 
-    return call
+    ours = repeated(lambda: made.adispatch("double", {"number": 2}, caller="alice"))
+    pairs = in_turn(benchmark, ours, repeated(bare), rounds=ROUNDS, units=CALLS)
+    loop.close()
 
-
-@pytest.mark.benchmark(group="one dispatch")
-@pytest.mark.parametrize("make", [cheapest, dispatch], ids=lambda make: make.__name__)
-def bench_dispatch(
-    benchmark: BenchmarkFixture, make: Callable[[], Callable[[], Any]]
-) -> None:
-    """The full pipeline without a store: gate, grants, schema, CallEvent."""
-    assert benchmark(make()) == 4
+    name = "adispatch, without a sink"
+    note(
+        Figure.timed("dispatch", name, "us", pairs, cheapest=f"{CHEAPEST}, in an await")
+    )

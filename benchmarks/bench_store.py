@@ -1,69 +1,37 @@
-"""
-The store's append and its size, with the cheapest equivalent beside each.
-
-The equivalents write the very rows that the store writes, into a database of the same
-schema with the same pragmas, with nothing around them: no lock file, no codec, no names,
-no chain to compute. The sides are taken in turn, so that the disk treats them alike.
-"""
+"""The store's append and its size, with the cheapest equivalent beside each."""
 
 from __future__ import annotations
 
 import itertools
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from bare import BareWriter, Row, rows_after
+from busy import Busy, feed_and_count
+from figures import Asked, Figure
 from mix import attempts
 from mix import events as mixed
 from pytest_benchmark.fixture import BenchmarkFixture
+from turns import Side, in_turn
 
 from toolrt.audit.call_event import CallEvent
 from toolrt.event import CallDetails, Event
-from toolrt_store import SqliteEventStore, rows
+from toolrt_store import SqliteEventStore, sqlite
+
+Note = Callable[[Figure], None]
 
 BATCH = 1_000
 ROUNDS = 60
 SINGLES = 500
-
-Row = tuple[Any, ...]
-_INSERT = f"INSERT INTO events VALUES ({', '.join('?' * rows.COLUMN_COUNT)})"
-_INSERT_TEXT = "INSERT INTO texts (seq, field, salt, text) VALUES (?, ?, ?, ?)"
+SIZED = 100_000
 
 
 def gates(process: str, first: int) -> Iterator[Event]:
     """Yield gate events only."""
     return (one for one in mixed(process, first=first) if one.kind == "gate")
-
-
-class BareWriter:
-    """Writes prepared rows into the tables of a store, and nothing else."""
-
-    def __init__(self, path: Path) -> None:
-        self.store = SqliteEventStore.open(path)
-        self._connection = self.store._connection
-
-    def write(self, found: list[Row], texts: list[Row]) -> None:
-        """Commit the rows durably."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(_INSERT, found)
-        if texts:
-            self._connection.executemany(_INSERT_TEXT, texts)
-        self._connection.execute("COMMIT")
-
-
-def rows_after(store: SqliteEventStore, seq: int) -> tuple[list[Row], list[Row]]:
-    """Return the rows of *store* above *seq*, and their texts."""
-    ask = store._connection.execute
-    return (
-        ask("SELECT * FROM events WHERE seq > ?", (seq,)).fetchall(),
-        ask(
-            "SELECT seq, field, salt, text FROM texts WHERE seq > ?", (seq,)
-        ).fetchall(),
-    )
 
 
 @pytest.fixture
@@ -83,43 +51,70 @@ def bare(store: SqliteEventStore, tmp_path: Path) -> Iterator[BareWriter]:
     writer.store.close()
 
 
-@pytest.mark.benchmark(group="one durable gate event")
-def bench_append_event(benchmark: BenchmarkFixture, store: SqliteEventStore) -> None:
+def again(store: SqliteEventStore, bare: BareWriter) -> Side:
+    """Return the side that writes the rows that the store has just written."""
+    copied = store.coverage().events
+
+    def new_rows() -> tuple[list[Row], list[Row]]:
+        nonlocal copied
+        found = rows_after(store, copied)
+        copied = store.coverage().events
+        return found
+
+    return Side(bare.write, new_rows)
+
+
+def bench_append_event(
+    benchmark: BenchmarkFixture, note: Note, store: SqliteEventStore, bare: BareWriter
+) -> None:
     """One gate event, durable when append_event returns."""
     source = gates(store.process, 10_000)
-    pedantic: Callable[..., object] = benchmark.pedantic
-    pedantic(store.append_event, setup=lambda: ((next(source),), {}), rounds=SINGLES)
+    ours = Side(store.append_event, lambda: (next(source),))
+    pairs = in_turn(benchmark, ours, again(store, bare), rounds=SINGLES)
+    name, cheapest = "one durable gate event", "the same row, committed durably"
+    asked = Asked(1.3, "ratio")
+    note(Figure.timed("store", name, "us", pairs, cheapest=cheapest, asked=asked))
 
 
-@pytest.mark.benchmark(group="batches of 1,000")
-def bench_append_events(benchmark: BenchmarkFixture, store: SqliteEventStore) -> None:
+def bench_append_events(
+    benchmark: BenchmarkFixture, note: Note, store: SqliteEventStore, bare: BareWriter
+) -> None:
     """A thousand events in one commit."""
-    source = mixed(store.process, first=10_000)
-    pedantic: Callable[..., object] = benchmark.pedantic
-    pedantic(
-        store.append_events,
-        setup=lambda: ((list(itertools.islice(source, BATCH)),), {}),
-        rounds=ROUNDS,
+    source = mixed(store.process, first=50_000)
+    ours = Side(store.append_events, lambda: (list(itertools.islice(source, BATCH)),))
+    pairs = in_turn(benchmark, ours, again(store, bare), rounds=ROUNDS, units=BATCH)
+    note(_batches("any events", pairs))
+
+
+def bench_append_calls(
+    benchmark: BenchmarkFixture, note: Note, store: SqliteEventStore, bare: BareWriter
+) -> None:
+    """A thousand CallEvents of a sink in one commit, their gate events stored before."""
+    source = calls(store, 200_000)
+    side = again(store, bare)
+
+    def prepare() -> tuple[list[tuple[CallEvent, CallDetails]]]:
+        batch = list(itertools.islice(source, BATCH))
+        bare.write(*side.prepare())  # the gate events, stored to make the batch
+        return (batch,)
+
+    ours = Side(store.append_calls, prepare)
+    pairs = in_turn(benchmark, ours, side, rounds=ROUNDS, units=BATCH)
+    note(_batches("CallEvents of a sink", pairs))
+
+
+def _batches(what: str, pairs: list[tuple[float, float]]) -> Figure:
+    return Figure.timed(
+        "store",
+        f"batches of {BATCH:,}, {what}",
+        "events/s",
+        pairs,
+        cheapest="executemany of the same rows",
+        asked=Asked(0.75, "ratio"),
     )
 
 
-def bench_ratios(store: SqliteEventStore, bare: BareWriter) -> None:
-    """Print what an append costs, as a multiple of the bare insert."""
-    one = _in_turn(store, bare, gates(store.process, 10_000), size=1, rounds=SINGLES)
-    print(f"\none durable gate event: {one[0] / one[1]:.2f} x a bare durable commit")
-    for name, append, source in (
-        ("any events", store.append_events, mixed(store.process, first=50_000)),
-        ("CallEvents of a sink", store.append_calls, pairs(store, 200_000)),
-    ):
-        many = _in_turn(store, bare, source, size=BATCH, rounds=ROUNDS, append=append)
-        print(
-            f"batches of {BATCH}, {name}: {many[1] / many[0]:.2f} of the rate of"
-            f" executemany ({many[0] / BATCH * 1e6:.1f} us an event against"
-            f" {many[1] / BATCH * 1e6:.1f})"
-        )
-
-
-def pairs(
+def calls(
     store: SqliteEventStore, first: int
 ) -> Iterator[tuple[CallEvent, CallDetails]]:
     """Yield CallEvents with their details, each after its gate event was stored."""
@@ -127,92 +122,81 @@ def pairs(
     while True:
         some = list(itertools.islice(ended, BATCH))
         store.append_events([gate for gate, _ in some])
-        for _, call in some:
-            assert call.details is not None
-            yield msgspec.convert(call.payload, CallEvent), call.details
+        yield from (_call(call) for _, call in some)
 
 
-def _in_turn(
-    store: SqliteEventStore,
-    bare: BareWriter,
-    source: Iterator[Any],
-    *,
-    size: int,
-    rounds: int,
-    append: Callable[[list[Any]], object] | None = None,
-) -> tuple[float, float]:
-    """Return the median times of appending *size* events, and of their bare rows."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        copied = store.coverage().events
-        batch = list(itertools.islice(source, size))
-        head = store.coverage().events
-        if head > copied:  # gate events, stored to make the batch
-            bare.write(*rows_after(store, copied))
-        began = time.perf_counter()
-        if append is None:
-            store.append_event(batch[0])
-        else:
-            append(batch)
-        times[0].append(time.perf_counter() - began)
-        found, texts = rows_after(store, head)
-        began = time.perf_counter()
-        bare.write(found, texts)
-        times[1].append(time.perf_counter() - began)
-    return sorted(times[0])[rounds // 2], sorted(times[1])[rounds // 2]
+def _call(event: Event) -> tuple[CallEvent, CallDetails]:
+    assert event.details is not None
+    return msgspec.convert(event.payload, CallEvent), event.details
 
 
-def bench_busy_main(store: SqliteEventStore) -> None:
-    """Print what a queued sink stores while the main thread computes, and what it costs."""
+def bench_busy_main(
+    benchmark: BenchmarkFixture, note: Note, store: SqliteEventStore
+) -> None:
+    """What a queued sink stores while the main thread computes, and what it costs."""
     # Without their gate events: so many are never in flight at once.
     ended = (found for found in attempts(store.process, first=500_000) if found[1:])
-    waiting = [
-        (msgspec.convert(call.payload, CallEvent), call.details)
-        for _, call in itertools.islice(ended, 200 * BATCH)
-    ]
-    alone = _spin(1.0)
-    sink = store.sink(capacity=65_536)
-    known, waiting = waiting[: 10 * BATCH], waiting[10 * BATCH :]
-    for event, told in known:  # the names in them are looked up once
-        sink.on_record(event, told)
-    sink.flush(60.0)
+    waiting = [_call(call) for _, call in itertools.islice(ended, 200 * BATCH)]
+    found: list[Busy] = []
+    pedantic: Callable[..., Any] = benchmark.pedantic
+    pedantic(lambda: found.append(feed_and_count(store, waiting)), rounds=1)
 
-    def feed() -> None:
-        began = time.perf_counter()
-        for number in range(0, len(waiting), 600):
-            for event, told in waiting[number : number + 600]:
-                sink.on_record(event, told)
-            time.sleep(max(0.0, began + (number + 600) / 30_000 - time.perf_counter()))
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    _spin(2.0)  # until the batches have the size that this load gives them
-    before = sink.stats().written
-    kept = _spin(4.0) / 4.0 / alone
-    stored = (sink.stats().written - before) / 4.0
-    feeder.join()
-    sink.close(60.0)
-
-    print(f"\na busy main thread: {stored:,.0f} events/s stored of 30,000 given")
-    print(f"it keeps {kept:.2f} of its speed")
+    for name, unit, pair, asked in (
+        ("stored, main thread busy", "events/s", found[0].stored, Asked(30_000)),
+        ("speed that thread keeps", "counts/s", found[0].counted, Asked(0.75, "ratio")),
+    ):
+        cheapest = {
+            "events/s": "what was given to the sink",
+            "counts/s": "the same thread, alone",
+        }[unit]
+        note(
+            Figure.of(
+                "store",
+                name,
+                unit,
+                [pair],
+                cheapest=cheapest,
+                better="more",
+                asked=asked,
+            )
+        )
 
 
-def _spin(seconds: float) -> int:
-    """Return how far a thread counts in so many seconds."""
-    count, until = 0, time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        for _ in range(1_000):
-            count += 1
-    return count
+def bench_size(benchmark: BenchmarkFixture, note: Note, tmp_path: Path) -> None:
+    """How many bytes an event takes, with chain, indexes and checkpoints."""
+    path, plain = tmp_path / "size.db", tmp_path / "plain.db"
+
+    def fill() -> None:
+        with SqliteEventStore.open(path) as store:
+            source = mixed(store.process)
+            for _ in range(SIZED // BATCH):
+                store.append_events(list(itertools.islice(source, BATCH)))
+
+    pedantic: Callable[..., Any] = benchmark.pedantic
+    pedantic(fill, rounds=1)
+    _copy_plain(path, plain)
+    sizes = (path.stat().st_size / SIZED, plain.stat().st_size / SIZED)
+    cheapest = "the rows alone: no chain, no index"
+    note(
+        Figure.of(
+            "store",
+            f"an event, of {SIZED:,}",
+            "bytes",
+            [sizes],
+            cheapest=cheapest,
+            asked=Asked(128),
+        )
+    )
 
 
-def bench_size(tmp_path: Path) -> None:
-    """Print how many bytes an event takes, with chain, indexes and checkpoints."""
-    path = tmp_path / "size.db"
-    count = 100_000
-    with SqliteEventStore.open(path) as store:
-        source = mixed(store.process)
-        for _ in range(count // BATCH):
-            store.append_events(list(itertools.islice(source, BATCH)))
-
-    print(f"\n{path.stat().st_size / count:.1f} bytes an event, of {count:,}")
+def _copy_plain(path: Path, plain: Path) -> None:
+    """Copy the events of a store into a database that holds nothing else."""
+    connection = sqlite.connect(str(path))
+    names = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
+    columns = ", ".join(name for name in names if name != "chain")
+    connection.execute("ATTACH ? AS plain", (str(plain),))
+    connection.execute(
+        f"CREATE TABLE plain.events AS SELECT {columns} FROM main.events"
+    )
+    connection.commit()
+    connection.close()

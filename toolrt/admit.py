@@ -11,7 +11,6 @@ recorded like any other call. What comes after is in ``toolrt.settle``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from math import inf
@@ -19,75 +18,122 @@ from typing import Any, Final
 
 import msgspec
 
+from toolrt.asking import listener, pass_gate
 from toolrt.attempt import CANONICAL, Attempt, details_of, storable
-from toolrt.call import CallResult, Core, Tool, ToolCall, find_tool, require_tool
-from toolrt.clock import new_ulid, rfc3339
+from toolrt.call import Core, Standing, Tool, ToolCall, not_found
+from toolrt.clock import new_ulid
 from toolrt.cursor import CursorInvalidError
 from toolrt.errors import (
-    ArgFault,
-    AuditUnavailableError,
     CapabilityDeniedError,
     DelegationRefusedError,
-    GateReceipt,
-    GateUnavailableError,
     InvalidArgsError,
     InvalidInputError,
-    PermissionDeniedError,
-    RateLimitedError,
     ToolrtError,
 )
-from toolrt.event import Event
-from toolrt.gate import (
-    Allow,
-    AuditEvent,
-    Deny,
-    GateContext,
-    GateRequest,
-    RateLimitObligation,
-    mask_secrets,
-)
-from toolrt.limits import CallLimits, Window
+from toolrt.gate import Allow
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.schema import with_defaults
 from toolrt.settle import settle, settle_failure
+from toolrt.standing import find_standing, names_only_a_caller, remember_standing
 
-_SECOND_NS: Final = 1_000_000_000
+_DECODER: Final = msgspec.json.Decoder()
 
 
-def admit(
-    core: Core, call: ToolCall, parent: Attempt | None = None
-) -> Attempt | CallResult:
+def admit(core: Core, call: ToolCall, parent: Attempt | None = None) -> Attempt:
     """
-    Take *call* through stages 1 to 8: the attempt to run, or its early end.
+    Take *call* through stages 1 to 8: an attempt to run, or one that has ended.
 
     Args:
         parent: The attempt whose handler makes this call.
     """
-    attempt = _begin(core, call, parent)
+    tool = core.names.get(call.tool)  # 1
+    known = None
+    if tool is not None and parent is None and names_only_a_caller(call):
+        known = tool.standings.get(call.caller)
+    if tool is None or known is None:
+        attempt = _begin(core, call, parent)
+    else:
+        at_us = core.clock.now_us()
+        attempt = Attempt(
+            core=core,
+            call=call,
+            call_id=new_ulid(at_us),
+            started_us=at_us,
+            started_ns=core.clock.monotonic_ns(),
+            tool=tool,
+            tool_id=tool.tool_id,
+            namespace=core.namespace,
+            standing=known,
+        )
     try:
-        _require_storable(call)
-        _require_time(call.timeout_s)
-        _place(attempt)
-        _pass_gate(attempt)
-        tool = attempt.tool or require_tool(core, attempt.call.tool)
-        _require_capabilities(attempt, tool)
-        _require_room(attempt, tool)
-        _require_valid(attempt, tool)
-        _read_cursor(attempt, tool)
+        if known is None:
+            _require_storable(call)  # as it was given: the attempt has it escaped
+        _decide(attempt, is_known=known is not None)
     except ToolrtError as exc:
         return settle(attempt, None, exc)
     except BaseException as exc:  # noqa: BLE001 - policy code of others may raise anything
         return settle_failure(attempt, exc)
     if call.dry_run:  # 8
-        return settle(
-            attempt,
-            {
-                "dry_run": True,
-                "tool_id": attempt.tool_id,
-                "args_preview": attempt.params,
-            },
-        )
+        preview = {
+            "dry_run": True,
+            "tool_id": attempt.tool_id,
+            "args_preview": attempt.params,
+        }
+        return settle(attempt, preview)
     return attempt
+
+
+def _decide(attempt: Attempt, *, is_known: bool) -> None:
+    """2 to 7, in one function: each more that is called costs a hundredth of a call."""
+    core, call = attempt.core, attempt.call
+    if call.timeout_s is not None:
+        _require_time(call.timeout_s)
+    _place(attempt)  # 2
+    if not is_known or attempt.namespace is not core.namespace:
+        _stand(attempt)
+    tool, standing = attempt.tool, attempt.standing
+    attempt.details = standing.details or details_of(attempt)
+    if (
+        core.store is not None
+        or type(standing.decision) is not Allow
+        or listener() is not None
+    ):
+        pass_gate(attempt)  # 3 and 4
+    else:
+        attempt.decision = "allow"
+        attempt.limits = standing.limits
+    if tool is None:
+        raise not_found(core, call.tool)
+    refusal = standing.granted.refusal
+    if refusal is not None:  # 5: a token that does not hold takes everything with it
+        raise DelegationRefusedError(
+            refusal.code,
+            refusal.token,
+            sorted(tool.required),
+            caller=call.caller,
+            tool_id=tool.tool_id,
+        )
+    if standing.missing:  # every missing capability at once
+        raise CapabilityDeniedError(
+            sorted(tool.required),
+            standing.capabilities,
+            standing.missing,
+            caller=call.caller,
+            tool_id=tool.tool_id,
+        )
+    if attempt.over_limit is not None:  # 6: concurrency and rate, without waiting
+        raise attempt.over_limit
+    if attempt.limits is not None:
+        core.limiter.admit(attempt.limits, attempt.started_ns)
+        attempt.counted = True
+    params = attempt.params
+    if not tool.takes_namespace and isinstance(params, dict) and "namespace" in params:
+        del params["namespace"]
+    faults = tool.check(params)  # 7: every fault of the arguments at once
+    if faults:
+        raise InvalidArgsError(faults, tool_id=tool.tool_id)
+    if tool.definition.paginates or call.cursor is not None:
+        _read_cursor(attempt, tool)
 
 
 def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
@@ -96,12 +142,12 @@ def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
         call = msgspec.structs.replace(
             call,
             caller=parent.call.caller,
-            actor=parent.actor,
+            actor=parent.standing.actor,
             source=parent.call.source,
             session_id=parent.call.session_id,
             proofs=parent.call.proofs,
         )
-    tool = find_tool(core, call.tool) or _sub_handler(core, call.tool, parent)
+    tool = core.names.get(call.tool) or _sub_handler(core, call.tool, parent)
     call = msgspec.structs.replace(
         call,
         tool=storable(call.tool),
@@ -113,15 +159,17 @@ def _begin(core: Core, call: ToolCall, parent: Attempt | None) -> Attempt:
         actor = ActorRef("caller", call.caller)
     else:
         actor = ActorRef.anonymous()
+    at_us = core.clock.now_us()
     return Attempt(
         core=core,
         call=call,
-        call_id=new_ulid(core.clock.now_us()),
+        call_id=new_ulid(at_us),
+        started_us=at_us,
         started_ns=core.clock.monotonic_ns(),
-        actor=actor,
         tool=tool,
         tool_id=call.tool if tool is None else tool.tool_id,
         namespace=core.namespace if parent is None else parent.namespace,
+        standing=Standing(actor=actor),
         parent=parent,
     )
 
@@ -149,8 +197,6 @@ def _require_storable(call: ToolCall) -> None:
 
 def _require_time(timeout_s: Any) -> None:
     """Refuse a deadline that is none: zero, in the past, without end, no number."""
-    if timeout_s is None:
-        return
     is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
     if not is_number or not 0 < timeout_s < inf:
         raise InvalidInputError("timeout_s: must be a positive, finite number")
@@ -158,19 +204,21 @@ def _require_time(timeout_s: Any) -> None:
 
 def _place(attempt: Attempt) -> None:
     """2: read the namespace and take a private copy of the arguments."""
-    params = attempt.call.params
-    params = {} if params is None else params
-    if isinstance(params, Mapping):
-        named = params.get("namespace")
-        if named is not None or "namespace" in params:
+    params, tool = attempt.call.params, attempt.tool
+    if params is None:
+        params = {}
+    # isinstance of an abstract class takes several times as long as a look at the type.
+    if type(params) is dict or isinstance(params, Mapping):
+        if "namespace" in params:
+            named = params["namespace"]
             if not isinstance(named, str):
                 raise InvalidInputError("namespace: must be string")
             attempt.namespace = Namespace.parse(named)
-        if attempt.tool is not None:
-            params = with_defaults(attempt.tool.definition.input_schema, params)
+        if tool is not None and (tool.defaults or type(params) is not dict):
+            params = with_defaults(tool.defaults, params)
     # The gate, the tool and the digest see one value that nobody else can change.
     try:
-        attempt.params = msgspec.json.decode(CANONICAL.encode(params))
+        attempt.params = _DECODER.decode(CANONICAL.encode(params))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise InvalidInputError("arguments: must be JSON") from exc
     # NaN would have become null, a set a list, without a word.
@@ -189,199 +237,17 @@ def _is_same_json(decoded: Any, given: Any) -> bool:
     return bool(decoded == given)
 
 
-def _pass_gate(attempt: Attempt) -> None:
-    """3 and 4: ask the gate, commit its answer, and go on only if it allowed."""
-    core, call, tool = attempt.core, attempt.call, attempt.tool
-    requested = call.requested
-    if requested is None:
-        requested = () if tool is None else tool.definition.capabilities
-    at_us = core.clock.now_us()
-    granted = core.authority.resolve(
-        call.caller, requested, call.proofs, at_us // 1_000_000, attempt.params
-    )
-    if attempt.parent is not None:  # at most what the calling handler has
-        granted = granted.within(attempt.parent.granted.granted)
-    attempt.granted = granted
-    attempt.details = details_of(attempt)
-    request = _gate_request(attempt, requested, at_us)
-    decision, problem = _ask(core, request)
-    if decision is None and core.gate_on_error == "allow":
-        _warn("the gate could not decide on %s; configured to allow", request.verb)
-        attempt.decision = "allow"
-        attempt.limits = _limits(attempt, Allow(), request.verb)
-        return
-    if decision is None:
-        audit = AuditEvent.unavailable(request, core.gate_impl, problem)
-    else:
-        audit = AuditEvent.from_check(request, decision, core.gate_impl)
-    attempt.decision = audit.decision
-    if isinstance(decision, Allow):
-        attempt.limits = _limits(attempt, decision, request.verb)
-    receipt = _commit_gate_event(attempt, audit)
-    if decision is None:
-        raise GateUnavailableError(request.verb, problem, receipt)
-    if isinstance(decision, Deny):
-        raise PermissionDeniedError(
-            request.verb, decision.reason, receipt, place=decision.place
-        )
-
-
-def _gate_request(
-    attempt: Attempt, requested: tuple[str, ...], at_us: int
-) -> GateRequest:
-    call, tool = attempt.call, attempt.tool
-    context = GateContext(
-        call_id=attempt.call_id,
-        caller=call.caller,
-        tool_id=attempt.tool_id,
-        pack=None if tool is None else tool.pack,
-        effect=None if tool is None else tool.definition.effect,
-        requested=requested,
-        source=call.source,
-        session_id=call.session_id,
-        timestamp=rfc3339(at_us),
-    )
-    verb = call.tool if tool is None else tool.verb
-    # A copy of its own: a gate that writes into the arguments changes nothing.
-    args = msgspec.json.decode(CANONICAL.encode(attempt.params))
-    return GateRequest(attempt.actor, attempt.namespace, verb, args, context)
-
-
-def _ask(core: Core, request: GateRequest) -> tuple[Allow | Deny | None, str]:
-    """Return the gate's decision; or None and what was wrong, never in its own words."""
-    try:
-        decision: object = core.gate.check(request)
-    except (Exception, SystemExit):  # noqa: BLE001 - the plugin boundary: a broken gate refuses
-        return None, "GateError"
-    if type(decision) is Allow and decision.obligations == ():
-        return decision, ""
-    if not isinstance(decision, Allow | Deny):
-        return None, "InvalidDecision"
-    try:  # what it holds has to be recorded: a reason that is text, known obligations
-        stated = msgspec.json.encode(decision)
-        known = msgspec.json.decode(stated, type=Allow | Deny)
-    except (TypeError, ValueError, RecursionError):
-        return None, "InvalidDecision"
-    if isinstance(known, Deny):
-        known = Deny(mask_secrets(known.reason), known.place)
-    return known, ""
-
-
-def _commit_gate_event(attempt: Attempt, audit: AuditEvent) -> GateReceipt:
-    store = attempt.core.store
-    _log_decision(audit)
-    if store is not None:
-        event = Event.from_audit(
-            audit,
-            call_id=attempt.call_id,
-            tool_id=attempt.tool_id,
-            caller_id=attempt.call.caller,
-            details=attempt.details,
-        )
-        try:
-            deciding = attempt.core.limiting_store
-            if attempt.limits is None or deciding is None:
-                store.append_event(event)
-            else:
-                deciding.append_event_within(event, attempt.limits)
-                attempt.limits = None  # decided
-        except RateLimitedError as exc:  # the event is stored; stage 6 tells of it
-            attempt.over_limit = exc
-        except Exception as exc:  # whatever the store raises: no record, no run
-            retryable = isinstance(exc, ToolrtError) and exc.retryable
-            raise AuditUnavailableError(str(exc), retryable=retryable) from exc
-    return GateReceipt(f"{attempt.call_id}/gate", committed=store is not None)
-
-
-def _log_decision(audit: AuditEvent) -> None:
-    # Where nobody has imported logging nobody listens: not importing it saves a fifth
-    # of the start of `toolrt run`.
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logger = logging.getLogger("toolrt.gate")
-        if logger.isEnabledFor(logging.INFO):
-            extra = {"audit_event": audit.to_json().decode()}
-            logger.info("gate.check", extra=extra)
-
-
-def _warn(message: str, *args: object) -> None:
-    import logging
-
-    logging.getLogger("toolrt.gate").warning(message, *args)
-
-
-def _limits(attempt: Attempt, allow: Allow, verb: str) -> CallLimits | None:
-    """Return what limits the call; None where nothing does, or stage 5 will refuse."""
-    tool, caller = attempt.tool, attempt.call.caller
-    granted = attempt.granted
-    if granted.refusal or tool is None or tool.required.difference(granted.granted):
-        return None
-    windows = (*tool.windows(caller), *_obliged_windows(allow, verb, caller))
-    most = tool.definition.max_concurrent
-    return CallLimits(tool.tool_id, most, windows) if most or windows else None
-
-
-def _obliged_windows(allow: Allow, verb: str, caller: str | None) -> tuple[Window, ...]:
-    return tuple(
-        Window(
-            ("obligation", verb, caller or "", str(o.window_secs), str(o.max)),
-            o.max,
-            o.window_secs * _SECOND_NS,
-            f"{verb}: {o.max} in {o.window_secs} s, by the gate",
-        )
-        for o in allow.obligations
-        if isinstance(o, RateLimitObligation)
-    )
-
-
-def _require_capabilities(attempt: Attempt, tool: Tool) -> None:
-    """5: every missing capability at once; all of them, where a token is refused."""
-    refusal = attempt.granted.refusal
-    if refusal is not None:
-        raise DelegationRefusedError(
-            refusal.code,
-            refusal.token,
-            sorted(tool.required),
-            caller=attempt.call.caller,
-            tool_id=tool.tool_id,
-        )
-    granted = attempt.granted.granted
-    missing = sorted(tool.required.difference(granted))
-    if missing:
-        raise CapabilityDeniedError(
-            sorted(tool.required),
-            granted,
-            missing,
-            caller=attempt.call.caller,
-            tool_id=tool.tool_id,
-        )
-
-
-def _require_room(attempt: Attempt, tool: Tool) -> None:
-    """6: concurrency and rate, without waiting."""
-    if attempt.over_limit is not None:
-        raise attempt.over_limit
-    if attempt.limits is not None:
-        attempt.core.limiter.admit(attempt.limits, attempt.started_ns)
-        attempt.counted = True
-
-
-def _require_valid(attempt: Attempt, tool: Tool) -> None:
-    """7: every fault of the arguments at once."""
-    params = attempt.params
-    if isinstance(params, dict) and not tool.takes_namespace:
-        params.pop("namespace", None)
-    faults: tuple[ArgFault, ...] = tool.check(params)
-    if faults:
-        raise InvalidArgsError(faults, tool_id=tool.tool_id)
+def _stand(attempt: Attempt) -> None:
+    """3 and 5, what of them needs no arguments: who asks, and what that one is granted."""
+    attempt.standing = find_standing(attempt)
+    if attempt.tool is not None:
+        remember_standing(attempt, attempt.tool)
 
 
 def _read_cursor(attempt: Attempt, tool: Tool) -> None:
     """7, for a page that goes on: the cursor belongs to this tool, caller, arguments."""
     if not tool.definition.paginates:
-        if attempt.call.cursor is not None:
-            raise CursorInvalidError("tool")
-        return
+        raise CursorInvalidError("tool")
     attempt.args_hash = sha256(CANONICAL.encode(attempt.params)).digest()
     if attempt.call.cursor is not None:
         attempt.cursor = attempt.core.cursors.read(

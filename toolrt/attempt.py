@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from toolrt.call import Core, Tool, ToolCall
-from toolrt.capability import NO_CAPABILITIES, CapabilitySet
+from toolrt.audit.call_event import CallEvent, Outcome
+from toolrt.call import CallResult, Core, Standing, Tool, ToolCall
 from toolrt.context import CallContext
 from toolrt.cursor import CursorState
-from toolrt.errors import RateLimitedError
+from toolrt.errors import RateLimitedError, ToolrtError
 from toolrt.event import CallDetails
 from toolrt.gate import Decision
 from toolrt.limits import CallLimits
-from toolrt.namespace import ActorRef, Namespace
+from toolrt.namespace import Namespace
 from toolrt.secrets import SecretBundle
 
 #: Writes JSON that is equal for equal values: keys are sorted.
@@ -24,20 +24,20 @@ _DIGEST_BYTES: Final = 16
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One call on its way; `admit` fills it in, `settle` reads it."""
+    """One call on its way; `admit` fills it in, `settle` reads it and ends it."""
 
     core: Core
     call: ToolCall
     call_id: str
+    started_us: int
     started_ns: int
-    actor: ActorRef
     tool: Tool | None
     tool_id: str
     namespace: Namespace
+    standing: Standing
     #: The attempt whose handler made this call.
     parent: Attempt | None = None
     params: Any = None
-    granted: CapabilitySet = NO_CAPABILITIES
     details: CallDetails | None = None
     decision: Decision | None = None
     limits: CallLimits | None = None
@@ -45,41 +45,38 @@ class Attempt(msgspec.Struct, kw_only=True):
     over_limit: RateLimitedError | None = None
     #: True while the call counts as in flight in this process.
     counted: bool = False
-    #: Of a paginating tool: the page that goes on, and what its cursors are bound to.
+    #: Of a paginating tool, set before it runs: the page that goes on, and what cursors
+    #: are bound to.
     cursor: CursorState | None = None
     args_hash: bytes = b""
     secrets: SecretBundle | None = None
-    #: Set when the handler is about to run.
+    #: Set when the handler is about to run: its whole deadline in seconds, and the
+    #: monotonic clock at its end.
+    timeout_s: float = 0.0
+    deadline_ns: int | None = None
+    #: Of a handler that takes one.
     context: CallContext | None = None
+    #: Set by `settle`.
+    has_ended: bool = False
+    value: Any = None
+    error: ToolrtError | None = None
+    outcome: Outcome | None = None
+    event: CallEvent | None = None
+    next_cursor: str | None = None
 
-    @property
-    def timeout_s(self) -> float:
-        """The whole deadline of the handler, in seconds."""
-        assert self.context is not None
-        return self.context.timeout_s
-
-    @property
-    def needs_thread(self) -> bool:
-        """Whether the handler asks for a thread of its own."""
-        return self.tool is not None and self.tool.definition.deadline == "thread"
-
-    @property
-    def needs_alarm(self) -> bool:
-        """Whether a timer has to end the handler, which does not end itself."""
-        bound = self.tool and self.tool.bound
-        return bool(
-            self.core.has_alarm
-            and self.parent is None  # its timer runs already
-            and bound
-            and not bound.is_async
-            and not bound.ends_itself
-            and bound.definition.deadline != "thread"
+    def result(self) -> CallResult:
+        """Return what became of the call, once it has ended."""
+        return CallResult(
+            ok=self.error is None,
+            value=self.value,
+            error=self.error,
+            outcome=self.outcome,
+            call_id=self.call_id,
+            tool_id=self.tool_id,
+            decision=self.decision,
+            event=self.event,
+            next_cursor=self.next_cursor,
         )
-
-    @property
-    def is_late(self) -> bool:
-        """Whether the deadline of the handler has passed."""
-        return self.context is not None and self.context.remaining() <= 0
 
 
 def storable(text: str) -> str:
@@ -100,12 +97,12 @@ def details_of(attempt: Attempt) -> CallDetails:
         digest = hmac.digest(key, text, "sha256")[:_DIGEST_BYTES]
     return CallDetails(
         namespace=str(attempt.namespace),
-        actor=str(attempt.actor),
+        actor=str(attempt.standing.actor),
         caller=call.caller,
         pack=None if tool is None else tool.pack,
         effect=None if tool is None else tool.definition.effect,
         args_digest=digest,
-        grants=attempt.granted,
+        grants=attempt.standing.granted,
         policy=core.policy,
         # Only a call whose end is stored too can be in flight or interrupted.
         process=getattr(core.store, "process", None) if core.store_calls else None,

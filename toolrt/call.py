@@ -7,21 +7,26 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from toolrt.audit.call_event import CallEvent, Outcome
+from toolrt.audit.call_event import CallEvent, CapProvenance, Outcome
 from toolrt.audit.sinks import OnCall
-from toolrt.capability import Authority
+from toolrt.capability import NO_CAPABILITIES, Authority, CapabilitySet
 from toolrt.clock import Clock
 from toolrt.context import Tier, TierLimits
 from toolrt.cursor import CursorIssuer
-from toolrt.errors import PackDefinitionError, ToolNotFoundError, ToolrtError
-from toolrt.event import Event, EventStore
-from toolrt.gate import Decision, Gate
-from toolrt.limits import Limiter, LimitingStore, Window, per_minute
+from toolrt.errors import (
+    ArgFault,
+    PackDefinitionError,
+    ToolNotFoundError,
+    ToolrtError,
+)
+from toolrt.event import CallDetails, Event, EventStore
+from toolrt.gate import Allow, Decision, Deny, Gate
+from toolrt.limits import CallLimits, Limiter, LimitingStore, Window, per_minute
 from toolrt.metrics import Meter
 from toolrt.middleware import Middleware
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.pack import BoundHandler, Pack
-from toolrt.schema import Check, compile_check
+from toolrt.schema import Check, compile_check, defaults_of
 from toolrt.secrets import TokenBroker
 
 
@@ -83,17 +88,40 @@ class DispatchHook(Protocol):
         """Look at *view*. May be ``async``: awaited on the async path only."""
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What holds for a caller of a tool before the arguments are looked at.
+
+    ``capabilities``, ``provenance`` and ``missing`` follow from ``granted``, and
+    ``limits`` from ``decision``, which is None if the gate has to be asked each time.
+    ``details`` is None where they differ from call to call.
+    """
+
+    actor: ActorRef
+    granted: CapabilitySet = NO_CAPABILITIES
+    capabilities: tuple[str, ...] = ()
+    provenance: tuple[CapProvenance, ...] | None = None
+    missing: tuple[str, ...] = ()
+    decision: Allow | Deny | None = None
+    limits: CallLimits | None = None
+    details: CallDetails | None = None
+
+
 class Tool:
     """One public handler with everything about it that no call can change."""
 
     __slots__ = (
-        "_check",
         "bound",
+        "can_hang",
+        "check",
+        "defaults",
         "definition",
         "limits",
         "pack",
         "required",
+        "standings",
         "takes_namespace",
+        "timeout_ns",
         "tool_id",
         "verb",
     )
@@ -113,22 +141,26 @@ class Tool:
             definition.timeout or tier.timeout_s,
             definition.max_output or tier.max_output_bytes,
         )
+        self.timeout_ns = int(self.limits.timeout_s * 1e9)
         self.takes_namespace = "namespace" in definition.input_schema.get(
             "properties", ()
         )
-        self._check: Check | None = None
+        self.defaults = defaults_of(definition.input_schema)
+        #: Whether only a timer can end the handler at its deadline.
+        self.can_hang = (
+            not bound.is_async
+            and not bound.ends_itself
+            and definition.deadline != "thread"
+        )
+        #: The check of arguments. The first one compiles it, and may raise
+        #: `PackDefinitionError`: the handler's ``input_schema`` is no JSON Schema.
+        self.check: Check = self._first_check
+        #: By caller; filled by `toolrt.standing`.
+        self.standings: dict[str | None, Standing] = {}
 
-    @property
-    def check(self) -> Check:
-        """
-        The check of arguments, compiled on first use.
-
-        Raises:
-            PackDefinitionError: The handler's ``input_schema`` is no JSON Schema.
-        """
-        if self._check is None:
-            self._check = self._compiled("input_schema", self.definition.input_schema)
-        return self._check
+    def _first_check(self, value: Any) -> tuple[ArgFault, ...]:
+        self.check = self._compiled("input_schema", self.definition.input_schema)
+        return self.check(value)
 
     def require_schemas(self) -> None:
         """
@@ -137,7 +169,7 @@ class Tool:
         Raises:
             PackDefinitionError: It names the handler, the schema and the place in it.
         """
-        _ = self.check
+        self.check = self._compiled("input_schema", self.definition.input_schema)
         if self.definition.output_schema is not None:
             self._compiled("output_schema", self.definition.output_schema)
 
@@ -158,7 +190,8 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     """What every call of one registry shares; immutable but for the limiter's counts."""
 
     tools: Mapping[str, Tool]
-    by_id: Mapping[str, Tool]
+    #: By verb and by tool id, which no verb can be: it holds a colon.
+    names: Mapping[str, Tool]
     #: By pack and name.
     sub_handlers: Mapping[tuple[str, str], Tool]
     gate: Gate
@@ -183,11 +216,6 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     has_alarm: bool = False
 
 
-def find_tool(core: Core, name: str) -> Tool | None:
-    """Return the public tool that *name*, a verb or a tool id, names."""
-    return core.tools.get(name) or core.by_id.get(name)
-
-
 def require_tool(core: Core, name: str) -> Tool:
     """
     Return the public tool that *name* names.
@@ -195,7 +223,7 @@ def require_tool(core: Core, name: str) -> Tool:
     Raises:
         ToolNotFoundError: There is none.
     """
-    tool = find_tool(core, name)
+    tool = core.names.get(name)
     if tool is None:
         raise not_found(core, name)
     return tool

@@ -232,17 +232,32 @@ class Authority:
         Raises:
             ValueError: There are *proofs* and no time.
         """
-        allowed = self._allowed.get(caller, {}) if caller is not None else {}
-        if not allowed and not proofs:
-            return NO_CAPABILITIES
-        wanted = sorted(set(requested))
-        found = [grant for name in wanted for grant in allowed.get(name, ())]
         if proofs:
-            chained = self._chained(caller, frozenset(wanted), proofs, at, params)
-            if isinstance(chained, Refusal):
-                return CapabilitySet(refusal=chained)
-            found = sorted([*found, *chained], key=_order)
+            return self._with_chains(caller, frozenset(requested), proofs, at, params)
+        allowed = self._allowed.get(caller) if caller is not None else None
+        if not allowed:
+            return NO_CAPABILITIES
+        found = [
+            grant
+            for capability in sorted(set(requested))
+            for grant in allowed.get(capability, ())
+        ]
         return CapabilitySet(tuple(found)) if found else NO_CAPABILITIES
+
+    def _with_chains(
+        self,
+        caller: str | None,
+        wanted: frozenset[str],
+        proofs: Sequence[str],
+        at: int | None,
+        params: object,
+    ) -> CapabilitySet:
+        """Return the part of *wanted* that allow-list and chains grant together."""
+        chained = self._chained(caller, wanted, proofs, at, params)
+        if isinstance(chained, Refusal):
+            return CapabilitySet(refusal=chained)
+        listed = self.resolve(caller, wanted).grants
+        return CapabilitySet(tuple(sorted((*listed, *chained), key=_order)))
 
     def _chained(
         self,

@@ -3,13 +3,14 @@ Time and identity: RFC 3339 text, ULIDs, and the clock that the runtime is given
 
 A ULID is 48 bits of Unix milliseconds and 80 random bits in Crockford's base 32
 (github.com/ulid/spec). Written here and not taken from a library because it is on the
-path of every call: 0.5 us against 3.3 us.
+path of every call: 0.1 us against 3.3 us.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Protocol
@@ -45,46 +46,47 @@ class SystemClock:
         """Return the wall clock, in microseconds since the Unix epoch."""
         return time.time_ns() // 1000
 
-    def monotonic_ns(self) -> int:
-        """Return a clock that never goes back, in nanoseconds."""
-        return time.monotonic_ns()
+    #: The standard library's own function: a method around it takes twice its time.
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
 
 def rfc3339(at_us: int) -> str:
     """Return *at_us* (Unix microseconds) as RFC 3339 text, UTC, ``+00:00``."""
-    whole, micros = divmod(at_us, 1_000_000)
-    return f"{_to_the_second(whole)}.{micros:06d}+00:00"
+    return _to_the_millisecond(at_us // 1000) + _after_it(at_us % 1000)
 
 
-# Events of one second come together: 0.3 us where strftime takes 3.
+# All there can be are kept: a third of the time of formatting six digits each time.
+@lru_cache(maxsize=1000)
+def _after_it(micros: int) -> str:
+    return f"{micros:03d}+00:00"
+
+
+# Events of one second come together, and many of one millisecond: strftime takes 3 us.
 @lru_cache(maxsize=64)
 def _to_the_second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-# len of 2026-01-02T03:04:05.000006+00:00, as `rfc3339` writes it.
-_PLAIN_LENGTH: Final = 32
+@lru_cache(maxsize=64)
+def _to_the_millisecond(at_ms: int) -> str:
+    return f"{_to_the_second(at_ms // 1000)}.{at_ms % 1000:03d}"
 
 
 def plain_us(text: str) -> int | None:
     """Return the Unix microseconds of a text that `rfc3339` wrote; None of another."""
     micros = text[20:26]
-    if (
-        len(text) != _PLAIN_LENGTH
-        or text[26:] != "+00:00"
-        or text[19] != "."
-        or not (micros.isascii() and micros.isdigit())
-    ):
+    if text[26:] != "+00:00" or not (micros.isdecimal() and micros.isascii()):
         return None
-    whole = _from_the_second(text[:19])
-    return None if whole is None else whole * 1_000_000 + int(micros)
+    whole_us = _to_the_point(text[:20])
+    return None if whole_us is None else whole_us + int(micros)
 
 
 @lru_cache(maxsize=64)
-def _from_the_second(text: str) -> int | None:
+def _to_the_point(text: str) -> int | None:
+    """Return the Unix microseconds of ``2026-01-02T03:04:05.``; None of another text."""
     try:
-        at_s = parse_rfc3339(f"{text}+00:00") // 1_000_000
-        return at_s if _to_the_second(at_s) == text else None
+        at_us = parse_rfc3339(f"{text[:-1]}+00:00")
+        return at_us if f"{_to_the_second(at_us // 1_000_000)}." == text else None
     except (ValueError, OverflowError):
         return None
 
@@ -113,11 +115,6 @@ def now_rfc3339() -> str:
     return rfc3339(time.time_ns() // 1000)
 
 
-def new_ulid(at_us: int) -> str:
-    """Return a new ULID of the millisecond that *at_us* falls in."""
-    return ulid_text((at_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big"))
-
-
 def ulid_text(number: int) -> str:
     """Return the 26 characters of a 128-bit *number*."""
     # Two characters a step: half the work of one a step.
@@ -133,3 +130,45 @@ def ulid_number(text: str) -> int | None:
     except ValueError:
         return None
     return number if number < 1 << _ULID_BITS else None
+
+
+_HEAD_LENGTH: Final = 24
+
+
+class UlidSource:
+    """
+    Draws ULIDs: of one millisecond they share 70 random bits, and 10 count up from 0.
+
+    Drawing 80 random bits for each costs ten times as much. The first 1,024 of one
+    millisecond sort as they were drawn. Thread-safe without a lock; after a fork, one of
+    the two processes has to `start_anew`.
+    """
+
+    def __init__(self) -> None:
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Share nothing with what was drawn before."""
+        # In one value, which threads replace as a whole.
+        self._current: tuple[int, Iterator[str]] = (-1, iter(()))
+
+    def draw(self, at_us: int) -> str:
+        """Return a new ULID of the millisecond that *at_us* falls in."""
+        at_ms, texts = self._current
+        if at_ms == at_us // 1000:
+            text = next(texts, None)
+            if text is not None:
+                return text
+        at_ms = at_us // 1000
+        drawn = int.from_bytes(os.urandom(10), "big")
+        head = ulid_text(at_ms << 80 | drawn)[:_HEAD_LENGTH]
+        texts = map(head.__add__, _PAIRS)
+        text = next(texts)  # before any other thread can take it
+        self._current = (at_ms, texts)
+        return text
+
+
+_SOURCE: Final = UlidSource()
+os.register_at_fork(after_in_child=_SOURCE.start_anew)
+#: Returns a new ULID of the millisecond that a time, in Unix microseconds, falls in.
+new_ulid: Final = _SOURCE.draw

@@ -131,9 +131,14 @@ class Gate(Protocol):
 class AllowAllGate:
     """Allows every call."""
 
+    __slots__ = ()
     impl_name = "AllowAllGate"
 
     def check(self, request: GateRequest) -> Allow | Deny:
+        """Return `Allow`."""
+        return _ALLOW
+
+    def settled(self, request: GateRequest) -> Allow | Deny | None:
         """Return `Allow`."""
         return _ALLOW
 
@@ -170,6 +175,12 @@ class GateRule(msgspec.Struct, frozen=True, kw_only=True):
 
     def matches(self, request: GateRequest) -> bool:
         """Return whether every condition of the rule holds for *request*."""
+        return self.concerns(request) and all(
+            _holds(request.args, *item) for item in self.args.items()
+        )
+
+    def concerns(self, request: GateRequest) -> bool:
+        """Return whether all conditions but those on arguments hold for *request*."""
         context = request.context
         return (
             _any_glob(self.verbs, request.verb)
@@ -179,13 +190,13 @@ class GateRule(msgspec.Struct, frozen=True, kw_only=True):
             and _any_glob(self.callers, context.caller)
             and _any_glob(self.actors, str(request.actor))
             and _any_glob(self.namespaces, str(request.namespace))
-            and all(_holds(request.args, *item) for item in self.args.items())
         )
 
 
 class RuleGate:
-    """Ordered rules, first match wins, else *default*."""
+    """Ordered rules, first match wins, else *default*. Immutable."""
 
+    __slots__ = ("_default", "_rules")
     impl_name = "RuleGate"
 
     def __init__(
@@ -194,17 +205,56 @@ class RuleGate:
         *,
         default: Literal["allow", "deny"] = "allow",
     ) -> None:
-        self.rules = tuple(rules)
-        self.default = default
+        self._rules = tuple(rules)
+        self._default = default
+
+    @property
+    def rules(self) -> tuple[GateRule, ...]:
+        """The rules, in the order in which they are tried."""
+        return self._rules
+
+    @property
+    def default(self) -> Literal["allow", "deny"]:
+        """What holds where no rule matches."""
+        return self._default
 
     def check(self, request: GateRequest) -> Allow | Deny:
         """Return the decision of the first rule that matches *request*."""
-        for rule in self.rules:
+        for rule in self._rules:
             if rule.matches(request):
                 return _decision_of(rule)
-        if self.default == "allow":
+        return self._otherwise()
+
+    def settled(self, request: GateRequest) -> Allow | Deny | None:
+        """
+        Return what `check` returns whatever the arguments are; None where they matter.
+
+        Nothing else of *request* but its arguments and its call may change without
+        being asked again: rules speak of actor, namespace, verb, tool and caller.
+        """
+        for rule in self._rules:
+            if type(rule) is not GateRule:  # its conditions are its own
+                return None
+            if rule.concerns(request):
+                return None if rule.args else _decision_of(rule)
+        return self._otherwise()
+
+    def _otherwise(self) -> Allow | Deny:
+        if self._default == "allow":
             return _ALLOW
         return Deny("denied by default: no rule matches")
+
+
+def settled_decision(gate: Gate, request: GateRequest) -> Allow | Deny | None:
+    """
+    Return what *gate* decides on each request that differs from *request* in nothing
+    but arguments, call id, source, session and time; None if it has to be asked.
+
+    Only the gates of this module are known well enough, and no subclass of theirs is.
+    """
+    if type(gate) is RuleGate or type(gate) is AllowAllGate:
+        return gate.settled(request)
+    return None
 
 
 def _decision_of(rule: GateRule) -> Allow | Deny:

@@ -83,7 +83,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     """A declared handler, the code behind it and where that is written down."""
 
     definition: HandlerDef
-    call: Binding
+    #: As `Binding`; the context is None where it is not taken.
+    call: Callable[[dict[str, Any], Any], Any]
     is_async: bool = False
     #: Whether the code itself ends at the deadline, as a command tool does.
     ends_itself: bool = False
@@ -91,6 +92,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     source: str = ""
     #: Whether its schemas are right by construction; others are checked at a build.
     has_sure_schemas: bool = False
+    #: Whether ``call`` reads the context; one that does not is called with None.
+    takes_context: bool = True
 
 
 class EndpointKind(msgspec.Struct, frozen=True):
@@ -262,12 +265,14 @@ class Pack:
                 raise PackDefinitionError(self.name, str(exc), handler=name) from exc
             is_generated = not {"input_schema", "output_schema"} & declared.keys()
             code = function.__code__
+            wanted = [name for name in given if native.takes(function, name)]
             self.bind(
                 definition,
-                _native_binding(function, given),
+                _native_binding(function, wanted),
                 is_async=bool(code.co_flags & _ASYNC_FLAG),
                 source=f"{code.co_filename}:{code.co_firstlineno}",
                 has_sure_schemas=is_generated and not native.has_keywords(function),
+                takes_context=bool(wanted),
             )
             return function
 
@@ -282,6 +287,7 @@ class Pack:
         ends_itself: bool = False,
         source: str = "",
         has_sure_schemas: bool = False,
+        takes_context: bool = True,
     ) -> None:
         """
         Add a handler whose code is *call*.
@@ -290,12 +296,20 @@ class Pack:
             has_sure_schemas: That the schemas were checked elsewhere, so that no build
                 need do it: the first check of a process costs several milliseconds.
 
+            takes_context: False lets *call* be given None for the context.
+
         Raises:
             PackDefinitionError: A field of *definition* breaks a rule.
         """
         definition = _checked(self.name, definition)
         bound = BoundHandler(
-            definition, call, is_async, ends_itself, source, has_sure_schemas
+            definition,
+            call,
+            is_async,
+            ends_itself,
+            source,
+            has_sure_schemas,
+            takes_context,
         )
         self._handlers.append(bound)
 
@@ -333,8 +347,7 @@ class Pack:
 _ASYNC_FLAG: Final = 0x80  # inspect.CO_COROUTINE
 
 
-def _native_binding(function: Callable[..., Any], given: tuple[str, ...]) -> Binding:
-    wanted = [name for name in given if native.takes(function, name)]
+def _native_binding(function: Callable[..., Any], wanted: Sequence[str]) -> Binding:
     if wanted == ["ctx"]:
         return lambda params, ctx: function(**params, ctx=ctx)
     if not wanted:

@@ -194,7 +194,7 @@ class RegistryBuilder:
         _require_schemas((*tools.values(), *sub_handlers.values()))
         core = Core(
             tools=tools,
-            by_id={tool.tool_id: tool for tool in tools.values()},
+            names=tools | {tool.tool_id: tool for tool in tools.values()},
             sub_handlers=sub_handlers,
             gate=self._gate,
             gate_impl=str(getattr(self._gate, "impl_name", type(self._gate).__name__)),
@@ -256,11 +256,12 @@ class Registry:
 
     def run(self, call: ToolCall) -> CallResult:
         """Make *call*; what the pipeline decides is in the result, never raised."""
-        return dispatch.run(self._core, self, call, self._parent)
+        return dispatch.run(self._core, self, call, self._parent).result()
 
     async def arun(self, call: ToolCall) -> CallResult:
         """Make *call* on the running event loop; like `run`."""
-        return await dispatch.arun(self._core, self, call, self._parent)
+        attempt = await dispatch.arun(self._core, self, call, self._parent)
+        return attempt.result()
 
     def dispatch(
         self,
@@ -287,13 +288,13 @@ class Registry:
             params,
             caller,
             actor,
-            _tuple(requested),
+            None if requested is None else tuple(requested),
             tuple(proofs),
             dry_run,
             timeout_s,
             cursor,
         )
-        return _value_of(self.run(call))
+        return _value_of(dispatch.run(self._core, self, call, self._parent))
 
     async def adispatch(
         self,
@@ -314,13 +315,13 @@ class Registry:
             params,
             caller,
             actor,
-            _tuple(requested),
+            None if requested is None else tuple(requested),
             tuple(proofs),
             dry_run,
             timeout_s,
             cursor,
         )
-        return _value_of(await self.arun(call))
+        return _value_of(await dispatch.arun(self._core, self, call, self._parent))
 
     def packs(self) -> tuple[Pack, ...]:
         """Return the packs, in load order."""
@@ -438,11 +439,7 @@ def _require_schemas(tools: Iterable[Tool]) -> None:
             tool.require_schemas()
 
 
-def _tuple(requested: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if requested is None else tuple(requested)
-
-
-def _value_of(result: CallResult) -> Any:
-    if result.error is not None:
-        raise result.error
-    return result.value
+def _value_of(attempt: Attempt) -> Any:
+    if attempt.error is not None:
+        raise attempt.error
+    return attempt.value

@@ -123,13 +123,21 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
-def with_defaults(schema: Schema, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *args* with the defaults of *schema*'s top-level properties filled in."""
-    filled = dict(args)
-    for name, spec in schema.get("properties", {}).items():
-        if name not in filled and isinstance(spec, dict) and "default" in spec:
-            filled[name] = spec["default"]
-    return filled
+def defaults_of(schema: Schema) -> dict[str, Any]:
+    """Return the defaults of *schema*'s top-level properties by name."""
+    return {
+        name: spec["default"]
+        for name, spec in schema.get("properties", {}).items()
+        if isinstance(spec, dict) and "default" in spec
+    }
+
+
+def with_defaults(
+    defaults: Mapping[str, Any], args: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return *args*, and after them those of *defaults* that they do not name."""
+    missing = {name: value for name, value in defaults.items() if name not in args}
+    return {**args, **missing}
 
 
 def signature(verb: str, schema: Schema) -> str:

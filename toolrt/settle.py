@@ -25,7 +25,7 @@ from toolrt.audit.call_event import (
     ToolNotFound,
 )
 from toolrt.audit.sinks import deliver
-from toolrt.call import CallResult, EventView
+from toolrt.call import EventView, Tool
 from toolrt.clock import rfc3339
 from toolrt.context import PaginatedResult
 from toolrt.cursor import CursorTooLargeError
@@ -55,53 +55,79 @@ from toolrt.middleware import (
 )
 from toolrt.secrets import BrokerError
 
+_SUCCESS: Final = Success()
 _OUTSIDE: Final = "warm"  # the tier on the record of a call that found no tool
 
 
-def settle(
-    attempt: Attempt, value: Any, error: ToolrtError | None = None
-) -> CallResult:
-    """Take an attempt to its end: release, judge the value, record (12)."""
-    core = attempt.core
-    if attempt.counted and attempt.tool is not None:
-        core.limiter.release(attempt.tool_id, attempt.tool.definition.max_concurrent)
-    next_cursor = None
-    if error is None and attempt.context is not None:
-        try:
-            value, next_cursor = _page_of(attempt, value)
-            error = _refusal_of(attempt, value)
-            if error is None:
-                value = run_results(core.middlewares, _middleware_call(attempt), value)
-        except ToolrtError as exc:
-            error = exc
-        if error is not None:
-            error = _seen_through_middleware(attempt, error)
-            value = next_cursor = None
-    outcome = Success() if error is None else _outcome_of(error)
-    event = None
-    if outcome is not None:
-        event = _call_event(attempt, outcome, has_next=next_cursor is not None)
-        error = _record(attempt, event, error)
-    _count(attempt, outcome, event)
-    if error is not None and not isinstance(error, AuditUnavailableError):
-        error.call_id = attempt.call_id  # which names what is recorded
-    return CallResult(
-        ok=error is None,
-        value=value,
-        error=error,
-        outcome=outcome,
-        call_id=attempt.call_id,
-        tool_id=attempt.tool_id,
-        decision=attempt.decision,
-        event=event,
-        next_cursor=next_cursor,
-    )
+def settle(attempt: Attempt, value: Any, error: ToolrtError | None = None) -> Attempt:
+    """Take *attempt* to its end and return it: release, judge the value, record (12)."""
+    core, tool, standing = attempt.core, attempt.tool, attempt.standing
+    ended_ns = core.clock.monotonic_ns()
+    if attempt.counted and tool is not None:
+        core.limiter.release(attempt.tool_id, tool.definition.max_concurrent)
+    if error is None and attempt.deadline_ns is not None:
+        value, error = _judge(attempt, value, ended_ns)
+    outcome = _SUCCESS if error is None else _outcome_of(error)
+    if outcome is None:
+        _count_refusal(attempt)
+    else:
+        duration_ms = (ended_ns - attempt.started_ns) // 1_000_000
+        # Names that nobody declared would make the counters grow without end.
+        kind = "success" if outcome is _SUCCESS else outcome.kind
+        core.meter.count("" if tool is None else tool.tool_id, kind, duration_ms)
+        event = CallEvent(
+            rfc3339(core.clock.now_us()),
+            attempt.call_id,
+            attempt.tool_id,
+            duration_ms,
+            outcome,
+            _OUTSIDE if tool is None else tool.definition.tier,
+            caller_id=attempt.call.caller,
+            granted_capabilities=standing.capabilities,
+            dry_run=attempt.call.dry_run,
+            secrets_resolved=attempt.secrets is not None,
+            cursor_page=_page_told(attempt) if attempt.args_hash else None,
+            capability_provenance=standing.provenance,
+        )
+        attempt.outcome, attempt.event = outcome, event
+        if core.store_calls or core.sinks:
+            error = _record(attempt, event, error)
+    if error is not None:
+        attempt.error = error
+        if not isinstance(error, AuditUnavailableError):
+            error.call_id = attempt.call_id  # which names what is recorded
+    attempt.value = value
+    attempt.has_ended = True
+    return attempt
 
 
-def _page_of(attempt: Attempt, value: Any) -> tuple[Any, str | None]:
+def _judge(
+    attempt: Attempt, value: Any, ended_ns: int
+) -> tuple[Any, ToolrtError | None]:
+    """Return what becomes of the *value* of a handler: itself, or why it is refused."""
+    core, tool = attempt.core, attempt.tool
+    assert tool is not None
+    assert attempt.deadline_ns is not None
+    error: ToolrtError | None
+    try:
+        if isinstance(value, PaginatedResult):
+            value, attempt.next_cursor = _page_of(attempt, value)
+        if ended_ns >= attempt.deadline_ns:
+            error = ToolTimeoutError(attempt.timeout_s, tool_id=attempt.tool_id)
+        else:
+            error = _refusal_of(value, tool)
+        if error is None and core.middlewares:
+            value = run_results(core.middlewares, _middleware_call(attempt), value)
+    except ToolrtError as exc:
+        error = exc
+    if error is not None:
+        attempt.next_cursor = None
+        return None, _seen_through_middleware(attempt, error)
+    return value, None
+
+
+def _page_of(attempt: Attempt, value: PaginatedResult) -> tuple[Any, str | None]:
     """Return the value of a page, and the cursor that leads on from it."""
-    if not isinstance(value, PaginatedResult):
-        return value, None
     assert attempt.tool is not None
     if not attempt.tool.definition.paginates:
         text = "the handler returned a page and does not paginate"
@@ -117,6 +143,13 @@ def _page_of(attempt: Attempt, value: Any) -> tuple[Any, str | None]:
         now_us=attempt.core.clock.now_us(),
     )
     return value.value, cursor
+
+
+def _page_told(attempt: Attempt) -> int | None:
+    """Return the number of the page, where there is one before or after it."""
+    if attempt.next_cursor is None and attempt.cursor is None:
+        return None
+    return _page(attempt)
 
 
 def _page(attempt: Attempt) -> int:
@@ -169,30 +202,23 @@ def _seen_through_middleware(attempt: Attempt, error: ToolrtError) -> ToolrtErro
     return error
 
 
-def _count(attempt: Attempt, outcome: Outcome | None, event: CallEvent | None) -> None:
+def _count_refusal(attempt: Attempt) -> None:
     refused = "denied" if attempt.decision == "deny" else "error"
-    attempt.core.meter.count(
-        # Names that nobody declared would make the counters grow without end.
-        attempt.tool_id if attempt.tool else "",
-        refused if outcome is None else outcome.kind,
-        0 if event is None else event.duration_ms,
-    )
+    tool_id = "" if attempt.tool is None else attempt.tool_id
+    attempt.core.meter.count(tool_id, refused, 0)
 
 
-def _refusal_of(attempt: Attempt, value: Any) -> ToolFailedError | None:
-    """Return why a returned *value* is refused: it is late, too large or no JSON."""
-    assert attempt.context is not None
-    limit = attempt.context.max_output_bytes
-    if attempt.is_late:
-        return ToolTimeoutError(attempt.context.timeout_s, tool_id=attempt.tool_id)
+def _refusal_of(value: Any, tool: Tool) -> ToolFailedError | None:
+    """Return why a returned *value* is refused: it is too large or no JSON."""
     try:
         size = len(CANONICAL.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         text = f"the tool returned something that is no JSON: {exc}"
-        return ToolFailedError("INTERNAL", tool_id=attempt.tool_id, text=text)
-    if size > limit:
+        return ToolFailedError("INTERNAL", tool_id=tool.tool_id, text=text)
+    if size > tool.limits.max_output_bytes:
+        limit = tool.limits.max_output_bytes
         text = f"the result takes {size} bytes, the limit is {limit}"
-        return ToolFailedError("OUTPUT_LIMIT", tool_id=attempt.tool_id, text=text)
+        return ToolFailedError("OUTPUT_LIMIT", tool_id=tool.tool_id, text=text)
     return None
 
 
@@ -215,28 +241,6 @@ def _outcome_of(error: ToolrtError) -> Outcome | None:
             return ExecutionFailed("INTERNAL", retryable=False)
         case _:  # denied, gate unavailable, no record: no CallEvent
             return None
-
-
-def _call_event(
-    attempt: Attempt, outcome: Outcome, *, has_next: bool = False
-) -> CallEvent:
-    core, granted = attempt.core, attempt.granted
-    elapsed_ns = core.clock.monotonic_ns() - attempt.started_ns
-    tool = attempt.tool
-    return CallEvent(
-        rfc3339(core.clock.now_us()),
-        attempt.call_id,
-        attempt.tool_id,
-        elapsed_ns // 1_000_000,
-        outcome,
-        _OUTSIDE if tool is None else tool.definition.tier,
-        caller_id=attempt.call.caller,
-        granted_capabilities=granted.granted,
-        dry_run=attempt.call.dry_run,
-        secrets_resolved=attempt.secrets is not None,
-        cursor_page=_page(attempt) if has_next or attempt.cursor else None,
-        capability_provenance=granted.provenance or None,
-    )
 
 
 def _record(
@@ -267,12 +271,12 @@ def _without_record(
 ) -> ToolrtError:
     """Return what to tell where the CallEvent could not be stored because of *exc*."""
     if isinstance(error, RecordLostError) or (
-        attempt.context is None and error is not None  # refused: the refusal stands
+        attempt.deadline_ns is None and error is not None  # refused: the refusal stands
     ):
         error.add_note(f"the record of its end cannot be written: {exc}")
         return error
     told: ToolrtError = RecordLostError(str(exc), failure=error)
-    if attempt.context is None:  # a dry run
+    if attempt.deadline_ns is None:  # a dry run
         told = AuditUnavailableError(str(exc))
     told.__cause__ = exc
     return told
@@ -282,27 +286,27 @@ def _stored(attempt: Attempt, event: CallEvent, details: CallDetails) -> Event:
     return Event.from_call(
         event,
         namespace=str(attempt.namespace),
-        actor=str(attempt.actor),
+        actor=str(attempt.standing.actor),
         details=details,
     )
 
 
-def view_of(attempt: Attempt, result: CallResult) -> EventView:
+def view_of(attempt: Attempt) -> EventView:
     """Return what the dispatch hook sees of a successful call."""
     assert attempt.details is not None
-    assert result.event is not None
-    return EventView(_stored(attempt, result.event, attempt.details))
+    assert attempt.event is not None
+    return EventView(_stored(attempt, attempt.event, attempt.details))
 
 
-def settle_failure(attempt: Attempt, exc: BaseException) -> CallResult:
+def settle_failure(attempt: Attempt, exc: BaseException) -> Attempt:
     """Settle what other people's code raised; an interrupt is raised again."""
     failure = _failure_of(attempt, exc)
     if attempt.tool is not None and attempt.params is not None:
         failure = _seen_through_middleware(attempt, failure)
-    result = settle(attempt, None, failure)
+    settle(attempt, None, failure)
     if _is_interrupt(exc):
         raise exc
-    return result
+    return attempt
 
 
 def _failure_of_sub_call(exc: ToolrtError, tool_id: str) -> ToolFailedError:

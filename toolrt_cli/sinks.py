@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
@@ -38,14 +39,18 @@ class Sinks:
     Leaving ``with`` writes out what they hold, within `CLOSE_S` seconds.
     """
 
-    def __init__(self, config: LoadedConfig) -> None:
+    def __init__(self, config: LoadedConfig, state_dir: str) -> None:
         """
         Open the sinks that *config* names.
+
+        Args:
+            state_dir: Where their counters are kept.
 
         Raises:
             ConfigError: Some cannot be opened; it names each.
         """
         self._config = config
+        self._state_dir = state_dir
         self._tables = config.config.sink
         self._targets = {
             target_of(table.kind, table.path): index
@@ -53,6 +58,7 @@ class Sinks:
         }
         self._by_table: dict[int, JsonLinesAuditSink | None] = {}
         self._all: list[JsonLinesAuditSink] = []  # fallbacks before what they serve
+        self._written_to: list[str] = []  # by each of them
         self._streams: list[BinaryIO] = []
         self._faults: list[Fault] = []
         for index in range(len(self._tables)):
@@ -84,6 +90,20 @@ class Sinks:
         close_all(self._all[::-1], CLOSE_S)
         for stream in self._streams:
             stream.close()
+        self._count()
+
+    def _count(self) -> None:
+        from toolrt_cli import sink_counters
+
+        ended = {
+            target: (
+                sink.stats(),
+                None if sink.last_error is None else str(sink.last_error),
+            )
+            for target, sink in zip(self._written_to, self._all, strict=True)
+        }
+        now_us = time.time_ns() // 1000
+        sink_counters.add(self._state_dir, ended, now_us)
 
     def _open(self, index: int) -> JsonLinesAuditSink | None:
         """Return the sink of a table, opened once, with its fallback before it."""
@@ -142,6 +162,7 @@ class Sinks:
                 return None
         sink.on_trouble = _keep_quiet
         self._all.append(sink)
+        self._written_to.append(counted_as(self._config, target))
         return sink
 
     def losses(self) -> list[str]:
@@ -157,6 +178,12 @@ class Sinks:
             if sink.required and lost:
                 result = _without_record(result, SinkError(sink.name, lost[0]))
         return result
+
+
+def counted_as(config: LoadedConfig, target: tuple[str, str]) -> str:
+    """Return the name that a sink over *target* is counted under."""
+    kind, name = target
+    return name if kind == "stream" else config.resolve(name)
 
 
 def _keep_quiet(message: str) -> None:

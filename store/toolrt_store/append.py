@@ -20,30 +20,25 @@ from toolrt.event import Event
 from toolrt_store import sqlite
 from toolrt_store.behind import Behind
 from toolrt_store.blocks import BLOCK, full_up_to, index_of, insert_index, read_block
-from toolrt_store.bulk import CAN_INSERT_TEXT, ROWS_TO_JSON, Bulk
+from toolrt_store.bulk import NUMBER, REFERENCE, TEXT, Bulk, Statement
 from toolrt_store.call_id import encode_id
 from toolrt_store.chain import genesis, link
-from toolrt_store.dictionary import Dictionary
+from toolrt_store.dictionary import SALT_BYTES, Dictionary
 from toolrt_store.grant_sets import GrantSets
+from toolrt_store.plain import Call, encode_call, encode_gate
 from toolrt_store.rows import (
-    ARGS_DIGEST,
     CALL,
-    CALL_ID,
-    COLUMNS,
     GATE,
     SEQ,
-    Call,
     Encoded,
     OpenGate,
     encode,
-    encode_call,
     shareable_details,
 )
 
-_HEAD: Final = """
-SELECT v.data_version, e.seq, e.chain FROM pragma_data_version AS v
-LEFT JOIN events AS e ON e.seq = (SELECT max(seq) FROM events)
-"""
+#: Another number once another connection has committed (sqlite.org/pragma.html).
+_DATA_VERSION: Final = "PRAGMA data_version"
+_HEAD: Final = "SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1"
 _CHAIN_OF: Final = "SELECT chain FROM events WHERE seq = ?"
 #: Blobs sort above all text: the newest ULID, if there is one.
 _NEWEST_ID: Final = """
@@ -60,9 +55,30 @@ _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
 _MANY: Final = 250
 _PARTS: Final = 4
 _EVENTS: Final = Bulk(
-    "events", COLUMNS.split(", "), blobs=("call_id", "args_digest", "chain")
+    "events",
+    {
+        "seq": NUMBER,
+        "kind": NUMBER,
+        "at_us": NUMBER,
+        "gate": REFERENCE,
+        "call_id": 16,
+        "context": REFERENCE,
+        "actor": REFERENCE,
+        "caller": REFERENCE,
+        "outcome": REFERENCE,
+        "duration_ms": NUMBER,
+        "flags": NUMBER,
+        "grant_set": REFERENCE,
+        "process": REFERENCE,
+        "args_digest": 16,
+        "code": REFERENCE,
+        "extra": TEXT,
+        "chain": 32,
+    },
 )
-_TEXTS: Final = Bulk("texts", ("seq", "field", "salt", "text"), blobs=("salt",))
+_TEXTS: Final = Bulk(
+    "texts", {"seq": NUMBER, "field": NUMBER, "salt": SALT_BYTES, "text": TEXT}
+)
 #: Gate events remembered until their calls end.
 _MOST_OPEN: Final = 4_096
 _MOST_LEAVES: Final = 65_536
@@ -120,9 +136,14 @@ class Appender:
         Raises:
             WentBackError: An event that was committed here is gone or another one.
         """
-        self.data_version, *row = self._connection.execute(_HEAD).fetchone()
-        head = Head(*row) if row[0] else Head(0, genesis(self._store_id))
         known = self._settled
+        (version,) = self._connection.execute(_DATA_VERSION).fetchone()
+        if version == self.data_version and self._newest_id is not None:
+            self.head = known
+            return known
+        self.data_version = version
+        row = self._connection.execute(_HEAD).fetchone()
+        head = Head(0, genesis(self._store_id)) if row is None else Head(*row)
         if head != known:
             if not self._is_kept(known):
                 raise WentBackError
@@ -170,6 +191,10 @@ class Appender:
             return encode_call(event, seq, self.dictionary, self.sets, gate)
         gate = self._gate_of(event, seq)
         is_placed = event.call_id in placed
+        if event.kind == "gate":
+            return encode_gate(
+                event, seq, self.dictionary, self.sets, is_placed=is_placed
+            )
         return encode(event, seq, self.dictionary, self.sets, gate, is_placed=is_placed)
 
     def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
@@ -289,24 +314,25 @@ class Appender:
             self.leaves_after = self.head.seq
         self.leaves += links.leaves
         self.head = Head(self.head.seq + len(encoded), links.chains[-1])
-        events = _as_json(encoded, links.chains) if len(encoded) >= _MANY else None
-        if events is not None:
-            count = len(encoded)
-            self._inserting.start(lambda: self._insert_many(events, count, texts))
-            return
-        self._inserting.wait()
         rows = [
             (*one.columns, chain)
             for one, chain in zip(encoded, links.chains, strict=True)
         ]
+        statement = _EVENTS.statement(rows) if len(rows) >= _MANY else None
+        if statement is not None:
+            self._inserting.start(partial(self._run, statement, len(rows), texts))
+            return
+        self._inserting.wait()
         self._require(_EVENTS.insert(self._connection, rows), len(rows))
-        if texts:
-            self._require(_TEXTS.insert(self._connection, texts), len(texts))
+        self._insert_texts(texts)
 
-    def _insert_many(
-        self, events: str, count: int, texts: list[tuple[Any, ...]]
+    def _run(
+        self, statement: Statement, count: int, texts: list[tuple[Any, ...]]
     ) -> None:
-        self._require(_EVENTS.insert_text(self._connection, events), count)
+        self._require(statement.run(self._connection), count)
+        self._insert_texts(texts)
+
+    def _insert_texts(self, texts: list[tuple[Any, ...]]) -> None:
         if texts:
             self._require(_TEXTS.insert(self._connection, texts), len(texts))
 
@@ -331,26 +357,3 @@ class Appender:
         # A trigger that swallows a row raises nothing.
         if stored != count:
             raise SwallowedError
-
-
-def _as_json(encoded: Sequence[Encoded], chains: Sequence[bytes]) -> str | None:
-    """Return the rows as one JSON text; None if that cannot hold them."""
-    if not CAN_INSERT_TEXT:
-        return None
-    rows = []
-    for one, chain in zip(encoded, chains, strict=True):
-        columns = one.columns
-        call_id, args_digest = columns[CALL_ID], columns[ARGS_DIGEST]
-        if type(call_id) is str:  # it may hold NUL
-            return None
-        rows.append(
-            (
-                *columns[:CALL_ID],
-                call_id and call_id.hex(),
-                *columns[CALL_ID + 1 : ARGS_DIGEST],
-                args_digest and args_digest.hex(),
-                *columns[ARGS_DIGEST + 1 :],
-                chain.hex(),
-            )
-        )
-    return ROWS_TO_JSON(rows).decode()

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from toolrt_store import sqlite
-from toolrt_store.bulk import Bulk
+from toolrt_store.bulk import NUMBER, REFERENCE, Bulk
 from toolrt_store.rows import (
     AT_US,
     CALL,
@@ -53,10 +53,19 @@ IS_USE: Final = (
 )
 _SELECT: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
 _INSERT_BLOCK: Final = "INSERT INTO blocks (block, first_us, last_us) VALUES (?, ?, ?)"
-_NAMED: Final = Bulk("block_names", ("role", "name", "block", "events"))
+_NAMED: Final = Bulk(
+    "block_names",
+    {"role": NUMBER, "name": REFERENCE, "block": NUMBER, "events": NUMBER},
+)
 _USED: Final = Bulk(
     "uses",
-    ("caller", "grant_set", "calls", "first_us", "last_us"),
+    {
+        "caller": REFERENCE,
+        "grant_set": REFERENCE,
+        "calls": NUMBER,
+        "first_us": NUMBER,
+        "last_us": NUMBER,
+    },
     conflict="""
 ON CONFLICT (caller, grant_set) DO UPDATE SET
   calls = calls + excluded.calls,

@@ -20,6 +20,8 @@ Durability = Literal["full", "normal"]
 #: How long SQLite itself waits. Our own writers queue elsewhere, so only other people's
 #: tools contend here.
 BUSY_TIMEOUT_S: Final = 2.0
+#: So much of the log stays on disk once all of it is in the database.
+LOG_KEPT_BYTES: Final = 64 * 1024 * 1024
 
 _COMMON: Final = (
     "PRAGMA trusted_schema = OFF",
@@ -27,7 +29,7 @@ _COMMON: Final = (
     "PRAGMA mmap_size = 0",
     "PRAGMA temp_store = MEMORY",
     # The log shrinks again after a long reader let it grow.
-    "PRAGMA journal_size_limit = 67108864",
+    f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}",
 )
 _URI_SAFE: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~"

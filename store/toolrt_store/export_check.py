@@ -261,12 +261,12 @@ class _Check:
             else links.leaves[0] == line.leaf and seq > self._seq
         )
         if not is_same:
-            self._add(seq, f"event {seq} is not what was recorded")
+            self._add(seq, "it is not what was recorded")
             self._is_whole = False
         self._seq, self._chain = seq, line.chain
         self._grow(links.leaves[0])
         if not _is_read_as(line, self._decoded(line, values)):
-            what = f"event {seq}: its payload or its texts are not those of its record"
+            what = "its payload or its texts are not those of its record"
             self._add(seq, what)
 
     def _grow(self, leaf: bytes) -> None:

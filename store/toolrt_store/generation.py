@@ -47,8 +47,8 @@ class Generation:
         except (OSError, ValueError) as error:
             raise errors.from_os(path, error) from error
         log = _seen(path, f"{path}-wal")
-        wal = None if log is None else (log.st_dev, log.st_ino)
-        return cls(path, (found.st_dev, found.st_ino), wal)
+        wal = None if log is None else _identity(log)
+        return cls(path, _identity(found), wal)
 
     def check(self) -> tuple[os.stat_result, os.stat_result | None]:
         """
@@ -68,13 +68,13 @@ class Generation:
             raise self._refusal("removed", path) from None
         except OSError as error:
             raise errors.from_os(path, error) from error
-        if (found.st_dev, found.st_ino) != self._database:
+        if _identity(found) != self._database:
             raise self._refusal("replaced", path)
         if found.st_nlink != 1:
             problem = f"has {found.st_nlink} hard links since it was opened"
             raise errors.StoreUnavailableError(path, f"{problem}: {_REOPEN}")
         log = _seen(path, self._wal_path)
-        wal = None if log is None else (log.st_dev, log.st_ino)
+        wal = None if log is None else _identity(log)
         if wal != self._wal:
             if self._wal is not None:
                 what = "removed" if wal is None else "replaced"
@@ -85,6 +85,10 @@ class Generation:
     def _refusal(self, what: str, path: str) -> errors.StoreUnavailableError:
         problem = f"{os.path.basename(path)} was {what} while it was open: {_REOPEN}"
         return errors.StoreUnavailableError(self._path, problem)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _seen(db_path: str, path: str) -> os.stat_result | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 import msgspec
@@ -19,7 +19,7 @@ from toolrt.event import Event
 from toolrt_store import database, errors, sqlite
 from toolrt_store.files import require_space
 from toolrt_store.generation import Generation
-from toolrt_store.rows import Call
+from toolrt_store.plain import Call
 from toolrt_store.spool import Spool
 
 DEFAULT_RESERVE: Final = 32 * 1024 * 1024
@@ -53,7 +53,16 @@ class Guard:
             version: SQLite's data version, as the transaction had it.
         """
         self._version = version
-        self._seen = _look(*self._generation.check())
+        found, log = self._generation.check()
+        self._database = _look_at(found)
+        self._log_bytes = 0 if log is None else log.st_size
+
+    def note_commit(self, version: int) -> None:
+        """Like `note`, after a commit: of the two files SQLite may have changed one."""
+        self._version = version
+        # Where it is gone the next check says so.
+        with suppress(OSError):
+            self._database = _look_at(os.lstat(self._path))
 
     def check(self, events: Sequence[Event | Call]) -> None:
         """
@@ -65,18 +74,18 @@ class Guard:
                 events are among them, and the disk or the spool is nearly full.
         """
         self._require_untouched()
+        now_s = time.monotonic()
+        is_recent = now_s - self._checked_space_s < _SPACE_AGE_S
+        if is_recent and not self.has_spooled:
+            return
         if any(event.kind == "gate" for event in events):
-            self._require_space()
+            if not is_recent:
+                require_space(self._path, self._reserve)
+                self._checked_space_s = now_s
             if self.has_spooled and self._spool.free_slots() < _FEWEST_SLOTS:
                 raise errors.StoreUnavailableError(
                     self._path, "its emergency spool is full: make room, open it again"
                 )
-
-    def _require_space(self) -> None:
-        now_s = time.monotonic()
-        if now_s - self._checked_space_s >= _SPACE_AGE_S:
-            require_space(self._path, self._reserve)
-            self._checked_space_s = now_s
 
     def _require_untouched(self) -> None:
         """
@@ -84,8 +93,12 @@ class Guard:
 
         The connection would not notice: it reads what it has read before.
         """
-        (database, log), seen = _look(*self._generation.check()), self._seen
-        if database == seen[0] and log >= seen[1]:
+        found, log = self._generation.check()
+        log_bytes = 0 if log is None else log.st_size
+        # SQLite itself cuts a log that has grown beyond what is kept of it.
+        least = min(self._log_bytes, database.LOG_KEPT_BYTES)
+        if _look_at(found) == self._database and log_bytes >= least:
+            self._log_bytes = log_bytes
             return
         version = self._data_version()
         if version == self._version:
@@ -142,8 +155,6 @@ class Guard:
         self.has_spooled = not self._spool.is_empty()
 
 
-def _look(
-    database: os.stat_result, log: os.stat_result | None
-) -> tuple[tuple[int, int], int]:
-    """Return size and time of the database, and the size of its log."""
-    return (database.st_size, database.st_mtime_ns), 0 if log is None else log.st_size
+def _look_at(found: os.stat_result) -> tuple[int, int]:
+    """Return size and time of the database."""
+    return found.st_size, found.st_mtime_ns

@@ -77,7 +77,7 @@ class RecordCheck:
         ask = self._connection.execute
         lowest = ask(_BEFORE_THE_FIRST).fetchone()[0]
         if lowest is not None:
-            yield lowest, f"event {lowest} stands before the first"
+            yield lowest, "it stands before the first"
         stray = ask(_STRAY_TEXTS, (self._head,)).fetchone()[0]
         if stray is not None:
             yield stray, f"a text belongs to event {stray}, which there is not"

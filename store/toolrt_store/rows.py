@@ -18,15 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from toolrt.audit.call_event import (
-    CallEvent,
-    ExecutionFailed,
-    InvalidArgs,
-    Success,
-    ToolNotFound,
-)
 from toolrt.capability import CapabilitySet, Grant, Refusal
-from toolrt.clock import plain_us
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import decode_id, encode_id
 from toolrt_store.dictionary import Context, Dictionary, cut
@@ -43,7 +35,7 @@ KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
 SUCCESS, DENIED, ERROR, RUNNING, INTERRUPTED, EXECUTION_FAILED = range(1, 7)
 UNKNOWN: Final = 11
 
-DRY_RUN, _SECRETS, _RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
+DRY_RUN, SECRETS, RETRYABLE, DETAILS, SHARED, TEXTS, PLACED = (
     1 << bit for bit in range(7)
 )
 
@@ -94,158 +86,8 @@ class OpenGate(msgspec.Struct, frozen=True, gc=False):
     details: CallDetails | None
 
 
-class Call(msgspec.Struct, frozen=True, gc=False):
-    """A CallEvent on its way into the store, with its details."""
-
-    event: CallEvent
-    details: CallDetails
-
-    @property
-    def kind(self) -> EventKind:
-        """``call``, like that of the Event that is stored."""
-        return "call"
-
-    @property
-    def call_id(self) -> str:
-        """The id of the call."""
-        return self.event.call_id
-
-    @property
-    def id(self) -> str:
-        """The id of the Event that is stored."""
-        return f"{self.event.call_id}/call"
-
-    def as_event(self) -> Event:
-        """Return the Event that is stored."""
-        details = self.details
-        return Event.from_call(
-            self.event,
-            namespace=details.namespace,
-            actor=details.actor,
-            details=details,
-        )
-
-
-#: Outcomes that leave nothing for ``extra``, with their columns.
-_PLAIN_OUTCOMES: Final[Mapping[type, int]] = {
-    Success: SUCCESS,
-    ExecutionFailed: EXECUTION_FAILED,
-    InvalidArgs: 7,
-    ToolNotFound: 10,
-}
-
-
-def encode_call(
-    call: Call,
-    seq: int,
-    dictionary: Dictionary,
-    sets: GrantSets,
-    gate: OpenGate | None = None,
-) -> Encoded:
-    """
-    Return what `encode` makes of the Event of *call*, in half the time.
-
-    An ordinary event needs no payload made and compared: its parts are the columns. What
-    is not ordinary goes the long way. Written out: calls of functions take longer.
-    """
-    event, details = call.event, call.details
-    outcome = event.outcome
-    number = _PLAIN_OUTCOMES.get(type(outcome))
-    at_us = plain_us(event.ts)
-    grant_set, grants_digest, granted, provenance = sets.known(details.grants)
-    is_shared = gate is not None and gate.details == details
-    if (
-        number is None
-        or at_us is None
-        or event.cursor_page is not None
-        or event.caller_id != details.caller
-        or event.granted_capabilities != granted
-        or event.capability_provenance != provenance
-        or (details.parent_call_id is not None and not is_shared)
-        or (details.grants.refusal is not None and not is_shared)
-    ):
-        return encode(call.as_event(), seq, dictionary, sets, gate)
-    context, context_digest = dictionary.call_contexts[
-        event.tool_id,
-        event.tier,
-        event.schema_version,
-        details.namespace,
-        details.pack,
-        details.effect,
-        details.policy,
-    ]
-    names, texts_of = dictionary.names, dictionary.texts
-    actor = names[details.actor]
-    caller = None if details.caller is None else names[details.caller]
-    flags = DETAILS
-    if event.dry_run:
-        flags |= DRY_RUN
-    if event.secrets_resolved:
-        flags |= _SECRETS
-    code = message = process = args_digest = None
-    if isinstance(outcome, ExecutionFailed):
-        code = names[outcome.code]
-        if outcome.retryable:
-            flags |= _RETRYABLE
-    elif isinstance(outcome, InvalidArgs):
-        message = outcome.message
-    texts: Texts = ()
-    if is_shared:
-        flags |= SHARED
-        if message is not None:
-            texts = _texts(message, _NO_DETAILS, dictionary)
-    else:
-        args_digest = details.args_digest
-        if details.process is not None:
-            process = dictionary.processes[details.process]
-        if message is not None or details.reason is not None or details.labels:
-            texts = _texts(message, details, dictionary)
-    if texts:
-        flags |= TEXTS
-    gate_seq = None if gate is None else gate.seq
-    call_id = encode_id(event.call_id) if gate is None else None
-    duration_ms = event.duration_ms
-    columns = (
-        seq,
-        CALL,
-        at_us,
-        gate_seq,
-        call_id,
-        context,
-        actor,
-        caller,
-        number,
-        duration_ms,
-        flags,
-        grant_set,
-        process,
-        args_digest,
-        code,
-        None,
-    )
-    resolved = (
-        seq,
-        CALL,
-        at_us,
-        gate_seq,
-        (call_id,) if type(call_id) is str else call_id,
-        context_digest,
-        texts_of[actor],
-        None if caller is None else texts_of[caller],
-        texts_of[number],
-        duration_ms,
-        flags,
-        grants_digest,
-        None if process is None else dictionary.process_texts[process],
-        args_digest,
-        None if code is None else texts_of[code],
-        None,
-        _digests(texts) if texts else (),
-    )
-    return Encoded(columns, resolved, texts)
-
-
-def _digests(texts: Texts) -> tuple[tuple[int, bytes], ...]:
+def digests_of(texts: Texts) -> tuple[tuple[int, bytes], ...]:
+    """Return what the chain holds of *texts*: field and digest."""
     return tuple((field, text_digest(salt, text)) for field, salt, text in texts)
 
 
@@ -281,11 +123,11 @@ def encode(
         and gate.details is not None
         and shareable_details(event) == gate.details
     )
-    texts = _texts(facts.message, _NO_DETAILS if is_shared else details, dictionary)
+    texts = texts_of(facts.message, _NO_DETAILS if is_shared else details, dictionary)
     flags = (
         facts.dry_run * DRY_RUN
-        | facts.secrets_resolved * _SECRETS
-        | facts.retryable * _RETRYABLE
+        | facts.secrets_resolved * SECRETS
+        | facts.retryable * RETRYABLE
         | (event.details is not None) * DETAILS
         | is_shared * SHARED
         | bool(texts) * TEXTS
@@ -322,7 +164,7 @@ def encode(
         number(facts.code),
         _extra(event, facts, grants, is_shared=is_shared),
     )
-    digests = {seq: _digests(texts)} if texts else {}
+    digests = {seq: digests_of(texts)} if texts else {}
     (resolved,) = resolve([(*columns, None)], digests, dictionary, sets)
     return Encoded(columns, resolved, texts)
 
@@ -360,7 +202,7 @@ def resolve(
     """
     # For every row of a verification: one loop, and every look-up bound before it.
     text, context_digest = dictionary.texts, dictionary.context_digests
-    set_digest, process_text, texts_of = (
+    set_digest, process_text, digests = (
         sets.digests,
         dictionary.process_texts,
         texts.get,
@@ -383,7 +225,7 @@ def resolve(
             args_digest,
             None if code is None else text[code],
             extra,
-            texts_of(seq, ()),
+            digests(seq, ()),
         )
         for (
             seq,
@@ -412,7 +254,10 @@ def text_digest(salt: bytes, text: str) -> bytes:
     return hashlib.sha256(salt + text.encode()).digest()
 
 
-def _texts(message: str | None, details: CallDetails, dictionary: Dictionary) -> Texts:
+def texts_of(
+    message: str | None, details: CallDetails, dictionary: Dictionary
+) -> Texts:
+    """Return the free texts of an event, salted and cut."""
     if message is None and details.reason is None and not details.labels:
         return ()
     labels = _json(dict(details.labels)) if details.labels else None
@@ -443,6 +288,11 @@ def _extra(
             found["details"] = differing
     if event.substrate != "event":
         found["substrate"] = event.substrate
+    return kept_extra(found)
+
+
+def kept_extra(found: dict[str, Any]) -> str | None:
+    """Return what the column ``extra`` holds of *found*, None of nothing."""
     if not found:
         return None
     text = _json(found)
@@ -537,12 +387,12 @@ def decode(
         gate_impl=context.gate_impl,
         tier=context.tier,
         code=dictionary.text_of(row[14]),
-        retryable=bool(flags & _RETRYABLE),
+        retryable=bool(flags & RETRYABLE),
         retry_after_ms=extra.get("retry_after_ms"),
         schema_version=context.schema_version,
         cursor_page=extra.get("cursor_page"),
         dry_run=bool(flags & DRY_RUN),
-        secrets_resolved=bool(flags & _SECRETS),
+        secrets_resolved=bool(flags & SECRETS),
         message=texts.get(MESSAGE),
         missing=tuple(extra.get("missing", ())),
     )

@@ -47,13 +47,13 @@ from toolrt_store.guard import DEFAULT_RESERVE, Guard
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.parts import Parts
+from toolrt_store.plain import Call
 from toolrt_store.query import Condition
 from toolrt_store.ranges import Range
 from toolrt_store.reader import Reader
 from toolrt_store.recovery import is_end_of_attempt, recover, replay
 from toolrt_store.redaction import redact
 from toolrt_store.retention import Pruned, cut_before, prune, pruned_up_to
-from toolrt_store.rows import Call
 from toolrt_store.sink import BLOCK, make_sink
 from toolrt_store.spool import Spool
 from toolrt_store.usage import Coverage, Usage
@@ -234,7 +234,7 @@ class SqliteEventStore:
             process=self.process,
             started_us=self._started_us,
             before_commit=self._before_commit,
-            after_commit=guard.note,
+            after_commit=guard.note_commit,
             sealer=self._sealer,
         )
         with self._mutex:

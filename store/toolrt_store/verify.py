@@ -395,7 +395,7 @@ class _Walk:
                 except _UNREADABLE:
                     is_same = False
                 if not is_same:
-                    what = f"event {seq} is not what was recorded after event {seq - 1}"
+                    what = f"it is not what was recorded after event {seq - 1}"
                     self._add(seq, what)
             chain, expected = row[-1], seq + 1
         if expected <= end:

@@ -29,8 +29,8 @@ from toolrt_store.grant_sets import GrantSets
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
 from toolrt_store.places import Places
+from toolrt_store.plain import Call
 from toolrt_store.query import id_condition
-from toolrt_store.rows import Call
 
 if TYPE_CHECKING:
     from toolrt_store.checkpoint import SignedCheckpoint
@@ -184,8 +184,11 @@ class Writer:
 
     def _commit(self, requests: list[_Request], timeout_s: float) -> None:
         try:
-            with self._lock.hold(timeout_s):
+            self._lock.acquire(timeout_s)
+            try:
                 self._commit_held(requests)
+            finally:
+                self._lock.release()
         except errors.StoreError as error:
             for request in requests:
                 if not request.is_done:

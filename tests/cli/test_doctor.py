@@ -106,3 +106,85 @@ def test_what_is_no_store_fails(cli: Cli) -> None:
 
     assert rows(cli, "--store", ".")["store"]["status"] == "fail"
     assert rows(cli, "--store", "other.db")["store"]["status"] == "fail"
+
+
+def test_the_counters_of_each_sink_are_told(
+    cli: Cli, config: WriteConfig, home: Path
+) -> None:
+    """Over all commands so far; what was lost is a warning, and says why."""
+    config(
+        '[[sink]]\nkind = "jsonl"\npath = "calls.jsonl"\n'
+        '[[sink]]\nkind = "jsonl"\npath = "/dev/full"\n'
+        '[[sink]]\nkind = "stderr"\nbackpressure = "fallback"\nfallback = "late.jsonl"\n'
+    )
+    before = rows(cli)
+    for _ in range(3):
+        cli("run", "echo.say")
+    found = rows(cli)
+
+    for name in ("calls.jsonl", "/dev/full", "stderr", "late.jsonl"):
+        assert before[f"sink {name}"]["text"] == "nothing was sent to it yet"
+    kept, full = found["sink calls.jsonl"], found["sink /dev/full"]
+    expected = "3 sent: 3 written, 0 diverted, 0 dropped, 0 failed, since 20"
+    assert (kept["status"], kept["text"][: len(expected)]) == ("ok", expected)
+    assert full["status"] == "warn"
+    assert full["text"].startswith("3 sent: 0 written, 0 diverted, 0 dropped, 3 failed")
+    assert "No space left on device" in full["text"]
+    assert found["sink late.jsonl"]["text"].startswith("0 sent:")
+    (counters,) = home.rglob("sinks.json")
+    assert counters.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"{" * 2_000_000])
+def test_counters_that_cannot_be_read_begin_anew(
+    cli: Cli, config: WriteConfig, home: Path, content: bytes
+) -> None:
+    """They are no record: no call fails for them."""
+    config('[[sink]]\nkind = "jsonl"\npath = "calls.jsonl"\n')
+    cli("run", "echo.say")
+    (counters,) = home.rglob("sinks.json")
+    counters.write_bytes(content)
+    assert rows(cli)["sink calls.jsonl"]["text"] == "nothing was sent to it yet"
+
+    assert cli("run", "echo.say").code == 0
+    assert rows(cli)["sink calls.jsonl"]["text"].startswith("1 sent: 1 written")
+
+
+def test_counters_behind_a_link_are_left_alone(
+    cli: Cli, config: WriteConfig, home: Path
+) -> None:
+    """Neither read nor written, and the call goes on."""
+    config('[[sink]]\nkind = "jsonl"\npath = "calls.jsonl"\n')
+    cli("run", "echo.say")
+    (counters,) = home.rglob("sinks.json")
+    elsewhere = home / "elsewhere"
+    elsewhere.write_text("mine")
+    counters.unlink()
+    counters.symlink_to(elsewhere)
+
+    assert cli("run", "echo.say").code == 0
+    assert elsewhere.read_text() == "mine"
+
+
+def test_the_anchor_is_looked_at(cli: Cli, config: WriteConfig) -> None:
+    """Whether the next checkpoint can be told to it, and what it holds."""
+    folder = config('[store]\npath = "audit.db"\nanchor = "anchor"\n').parent
+    anchor = folder / "anchor"
+    assert "is not there yet" in rows(cli)["anchor"]["text"]
+
+    cli("run", "echo.say")
+    cli("audit", "checkpoint")
+    assert rows(cli)["anchor"]["text"].endswith("told of checkpoints: 1")
+
+    anchor.write_bytes(anchor.read_bytes() + b"torn")
+    torn = rows(cli)["anchor"]
+    assert torn["status"] == "warn"
+    assert "line 2 of the anchor" in torn["text"]
+
+    anchor.unlink()
+    anchor.mkdir()
+    assert rows(cli)["anchor"]["status"] == "fail"
+
+    anchor.rmdir()
+    os.mkfifo(anchor)
+    assert "cannot be read back" in rows(cli)["anchor"]["text"]

@@ -246,8 +246,7 @@ def test_what_ends_the_access_does_end_it(cli: Cli, config: WriteConfig) -> None
     """Each source that is named is taken away: the last one refuses."""
     path = config(POLICY)
     document = cli("provenance", "explain", "alice", "fs:read", "--json").document
-    (way,) = document["ends"]
-    refs = [part["ref"] for (part,) in way]
+    refs = [part["ref"] for (part,) in document["ends"]]
 
     words = ["provenance", "explain", "alice", "fs:read"]
     assert refs == [f"{path}:2:30", f"{path}:2:38"]

@@ -1,11 +1,13 @@
 """The gate beside a grant, and calls that were denied: which rule, from the record."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .conftest import Cli
+from .stores import store_path
 
 WriteConfig = Callable[[str], Path]
 
@@ -147,9 +149,10 @@ class TestDenied:
     def test_a_rule_for_others_is_not_named(
         self, cli: Cli, config: WriteConfig
     ) -> None:
-        """The same reason in another rule is no evidence."""
+        """Neither the same reason for another verb, nor another reason."""
         other = DENY_WRITES.replace("fs.write", "fs.read")
-        config(rules(other, DENY_WRITES) + GRANTED)
+        late = 'decision = "deny"\nverbs = ["fs.*"]\nreason = "another reason"'
+        config(rules(other, DENY_WRITES, late) + GRANTED)
         cli("run", "fs.write", "path=b", "text=x", "--as", "alice")
 
         denial = cli("audit", "show", "@last", "--json").document["denial"]
@@ -228,3 +231,24 @@ class TestDenied:
         cli("run", "echo.say")
 
         assert "denial" not in cli("audit", "show", "@last", "--json").document
+
+    def test_a_changed_policy_hides_no_record(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """The record is shown; which rule it was cannot be told, and that is said."""
+        config(rules(DENY_WRITES) + GRANTED)
+        cli("run", "fs.write", "path=a", "text=x", "--as", "alice")
+        connection = sqlite3.connect(store_path())
+        with connection:
+            connection.execute(
+                "UPDATE policies SET content = replace(content, 'no writes', 'yes')"
+            )
+        connection.close()
+
+        ran = cli("audit", "show", "@last")
+
+        assert ran.code == 0
+        assert "deny_reason  no writes\n" in ran.out
+        assert "✗ gate rule" not in ran.out
+        assert "why it was denied cannot be told" in ran.err
+        assert "was changed" in ran.err

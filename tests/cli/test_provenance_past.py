@@ -53,7 +53,7 @@ class TestCall:
         document = ran.document
         assert ran.code == 0
         assert document["at"]["call_id"] == read
-        (link,) = document["paths"][0]["links"]
+        ((link,),) = [path["links"] for path in document["paths"]]
         assert link["source"] == {"file": str(path), "line": 2, "column": 17}
         assert link["pattern"] == "fs:*"
         assert document["config"]["sha256"] == link["config"]
@@ -154,6 +154,32 @@ class TestChain:
         assert ran.document["effective_until"] == last["expires"]
         assert ran.document["today"]["differs"]
 
+    def test_a_time_knows_the_tokens_that_were_used_by_then(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """Under a policy that trusted the root; what it cannot know it says."""
+        config(f'[[ucan.root]]\ndid = "{did_of_seed(ROOT)}"\n[callers.bot]\n')
+        cli("run", "echo.say", "--as", "bot")
+        unused = f"@{time.time():.6f}"
+        time.sleep(0.002)
+        call_with_token()
+        words = ["provenance", "explain", "bot", "repo:read", "--at"]
+
+        now = cli(*words, "now", "--json")
+        before = f"@{time.time() - 3600:.0f}"
+        config("")
+        cli("run", "echo.say", "--as", "bot")
+
+        assert now.code == 0
+        first, _ = now.document["paths"][0]["links"]
+        (revocation,) = [c for c in first["checks"] if c["name"] == "revocation"]
+        assert "the record does not tell" in revocation["detail"]
+        assert now.document["today"]["differs"]
+        assert cli(*words, unused).code == 3
+        # Nobody trusts the root any more, and before the first call nobody knew it.
+        assert cli(*words, "now").code == 3
+        assert cli(*words, before).code == 8
+
     def test_use_is_counted_by_token(self, cli: Cli, config: WriteConfig) -> None:
         """The path of a token of today has the calls that used it."""
         _, token = call_with_token()
@@ -182,7 +208,7 @@ def call_with_token() -> tuple[str, Path]:
         return "log"
 
     path = store_path()
-    path.parent.mkdir(parents=True, mode=0o700)
+    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     authority = Authority(
         roots={did_of_seed(ROOT): None}, identities={"bot": Identity.from_seed(BOT)}
     )
@@ -253,6 +279,30 @@ class TestImported:
         assert '✓ allow-list callers."ann" "x:use"' in known.out
         assert unknown.code == 8
         assert "does not say by what" in unknown.err
+
+
+@pytest.mark.parametrize("content", ["words", "[]", "{}", '{"schema": "x/1"}'])
+def test_a_policy_of_another_form_is_not_read(
+    cli: Cli, config: WriteConfig, content: str
+) -> None:
+    """A service may keep any text as its policy: not covered, never a crash."""
+    path = store_path()
+    path.parent.mkdir(parents=True, mode=0o700)
+    with SqliteEventStore.open(str(path)) as store:
+        registry = (
+            RegistryBuilder()
+            .register(Pack("free"))
+            .with_event_store(store, calls=True)
+            .with_policy(store.keep_policy(content))
+            .build()
+        )
+        registry.run(ToolCall("free.say", caller="bot"))
+    config('[callers.bot]\ncapabilities = ["fs:read"]\n')
+
+    ran = cli("provenance", "explain", "bot", "fs:read", "--at", "now")
+
+    assert (ran.code, ran.out) == (8, "")
+    assert "error: policy " in ran.err
 
 
 class TestTime:
@@ -337,6 +387,22 @@ class TestWithout:
         assert ran.code == 0
         assert "without  " in ran.out
         assert "it would have refused no recorded call since" in ran.out
+
+    def test_a_rule_that_is_written_twice_remains(
+        self, cli: Cli, config: WriteConfig
+    ) -> None:
+        """The record cannot tell the two apart, and one of them is enough."""
+        config(OPEN.replace('"fs:*"', '"fs:*", "fs:*"'))
+        Path("a").write_text("x")
+        cli("run", "fs.read", "path=a", "--as", "alice")
+
+        ran = cli(
+            *["provenance", "explain", "alice", "fs:read"],
+            *["--without", "2:17", "--json"],
+        )
+
+        assert ran.code == 0
+        assert ran.document["without"]["refused"]["calls"] == 0
 
     def test_a_rule_that_moved_is_the_same_rule(
         self, cli: Cli, config: WriteConfig, read: str

@@ -20,6 +20,7 @@ from .delegations import (
     delegated,
     digest_of,
 )
+from .stores import fill, store_path
 
 WriteConfig = Callable[[str], Path]
 
@@ -91,8 +92,7 @@ def test_a_rule_beside_a_token_has_no_end(cli: Cli, config: WriteConfig) -> None
     shown = cli("provenance", "explain", "bot", "fs:read").out
 
     assert document["effective_until"] is None
-    (way,) = document["ends"]
-    rule, chain = way
+    rule, chain = document["ends"]
     assert [part["kind"] for part in rule] == ["rule"]
     assert {part["kind"] for part in chain} == {"token", "root"}
     assert f"2 independent sources: removing {path}:" in shown
@@ -109,7 +109,7 @@ def test_a_shared_first_link_ends_two_chains_at_once(
 
     document = cli("provenance", "explain", "bot", "fs:read", "--json").document
 
-    assert document["ends"] == [[[{"kind": "root", "ref": f"{path}:1"}]]]
+    assert document["ends"] == [[{"kind": "root", "ref": f"{path}:1"}]]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +288,60 @@ def test_bindings_are_told(cli: Cli, config: WriteConfig) -> None:
     out = cli("provenance", "explain", "bot", "fs:read").out
 
     assert '✓ binding: path must be "/srv"' in out
+
+
+def test_a_bearer_token_is_told_to_be_one(cli: Cli, config: WriteConfig) -> None:
+    """Where the config does not ask for the key, the answer says so."""
+    token = delegated("t", "fs:read")
+    config("[ucan]\nbearer = true\n" + config_with(token))
+
+    out = cli("provenance", "explain", "bot", "fs:read").out
+
+    assert "✓ possession: a bearer token: " in out
+
+
+def test_another_token_beside_a_bad_one_is_said_to_be_good(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """It would grant, were it not for the other, which is the nearest to mend."""
+    good, late = delegated("good", "fs:read"), delegated("late", "fs:read", days=-1)
+    config(config_with(good, late))
+
+    document = cli("provenance", "explain", "bot", "fs:read", "--json").document
+
+    assert {i["failed_check"] for i in document["rejected"]} == {
+        "expired",
+        "other_token",
+    }
+
+
+def test_what_nobody_signed_is_not_told(cli: Cli, config: WriteConfig) -> None:
+    """With another signature nothing that the token says is repeated."""
+    token = delegated("t", "fs:read")
+    claims, _, signature = token.read_text().strip().rpartition(".")
+    other = delegated("other", "repo:read").read_text().strip().rpartition(".")[2]
+    assert other != signature
+    token.write_text(f"{claims}.{other}\n")
+    config(config_with(token))
+
+    ran = cli("provenance", "explain", "bot", "fs:read", "--json")
+
+    (item,) = ran.document["rejected"]
+    assert (item["failed_check"], item["digest"]) == ("signature", None)
+    assert item["issuer"] is None
+
+
+def test_a_clock_that_was_set_back_revives_nothing(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """The record has an event of five days later, when the token had expired."""
+    config(config_with(delegated("t", "fs:read", days=3)))
+    assert cli("provenance", "can", "bot", "fs:read").code == 0
+    store_path().parent.mkdir(parents=True, mode=0o700)
+    fill(store_path(), [-5])
+
+    assert cli("provenance", "can", "bot", "fs:read").code == 3
+    assert cli("provenance", "explain", "bot", "fs:read").code == 3
 
 
 class TestExpiring:

@@ -98,7 +98,7 @@ class TestDelivery:
             '[[sink]]\nkind = "jsonl"\npath = "a"\nbackpressure = "block"\n'
         )
         loaded = open_config(flag=str(path), environ={}, cwd=str(path.parent))
-        with sinks.Sinks(loaded) as opened:
+        with sinks.Sinks(loaded, str(path.parent)) as opened:
             found = [one.backpressure for one in opened.direct]
             assert opened.direct[1].capacity == 2
 

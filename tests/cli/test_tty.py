@@ -38,7 +38,9 @@ def on_terminal(
     pid, terminal = pty.fork()
     if pid == 0:  # the child: the terminal is its stdin, stdout and stderr
         try:
-            os.execv(sys.executable, [sys.executable, "-m", "toolrt_cli", *words])
+            # Not what C libraries set beside os.environ, as readline does COLUMNS.
+            argv = [sys.executable, "-m", "toolrt_cli", *words]
+            os.execve(sys.executable, argv, dict(os.environ))
         finally:
             os._exit(127)
     size = struct.pack("HHHH", 40, columns, 0, 0)

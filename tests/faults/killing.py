@@ -13,7 +13,7 @@ from toolrt_store import SqliteEventStore
 
 from ..store.samples import call_event, details, gate_event
 
-#: So long after it began at the most, a process is killed.
+#: So long after it began at the most, or began to write, a process is killed.
 _MOST_S = 0.03
 
 
@@ -32,8 +32,14 @@ def write_until_killed(path: str, first: int, told: int) -> None:
             number += 1
 
 
-def kill_one(path: str, first: int, after_s: float) -> bytes:
-    """Start a writer, kill it after that time, and return what it told."""
+def kill_one(path: str, first: int, after_s: float, *, is_writing: bool) -> bytes:
+    """
+    Start a writer, kill it after that time, and return what it told.
+
+    Args:
+        is_writing: The time counts from its first word, however slow the machine is;
+            else from its start, and it may be killed before it has written at all.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -43,7 +49,7 @@ def kill_one(path: str, first: int, after_s: float) -> bytes:
         finally:
             os._exit(1)
     os.close(writing)
-    told = b""
+    told = os.read(reading, 65_536) if is_writing else b""
     deadline = time.monotonic() + after_s
     while (left := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([reading], [], [], left)
@@ -64,7 +70,8 @@ def main(path: str, kills: int, seed: int) -> None:
     """Kill so many writers; what they told goes to standard output."""
     chance = random.Random(seed)
     for number in range(kills):
-        told = kill_one(path, 1 + number * 10_000, chance.uniform(0, _MOST_S))
+        first, after_s = 1 + number * 10_000, chance.uniform(0, _MOST_S)
+        told = kill_one(path, first, after_s, is_writing=number % 2 == 0)
         sys.stdout.buffer.write(told)
     sys.stdout.buffer.flush()
 

@@ -58,7 +58,7 @@ def test_acknowledged_events_survive_kills(db_path: Path) -> None:
         stored = {one[0] for one in store.select(STORED, limit=10**9).rows}
         found = store.verify()
     say(f"{KILLS} kills, {len(told)} acknowledged, {time.monotonic() - began:.1f} s")
-    assert len(told) > KILLS / 2
+    assert len(told) >= KILLS / 2
     assert set(told) <= stored
     assert found.mismatches == ()
     assert integrity_of(db_path) == "ok"

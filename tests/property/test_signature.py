@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolrt.schema import compile_check, signature, with_defaults
+from toolrt.schema import compile_check, defaults_of, signature, with_defaults
 from toolrt_cli.arguments import parse_pairs
 
 from .strategies import CANARY, REPEATABLE, json_values
@@ -88,7 +88,7 @@ class TestCheck:
         """No fault is found exactly where the validator finds the arguments valid."""
         validator = jsonschema_rs.Draft202012Validator(schema)
 
-        filled = with_defaults(schema, args)
+        filled = with_defaults(defaults_of(schema), args)
         faults = compile_check(schema)(filled)
 
         assert (faults == ()) == validator.is_valid(filled)
@@ -116,7 +116,7 @@ class TestCheck:
         """What is given stays; what is added is the default; the given is not changed."""
         before = dict(args)
 
-        filled = with_defaults(schema, args)
+        filled = with_defaults(defaults_of(schema), args)
 
         stated = {
             name: spec["default"]
@@ -125,7 +125,7 @@ class TestCheck:
         }
         assert args == before
         assert filled == {**stated, **args}
-        assert with_defaults(schema, filled) == filled
+        assert with_defaults(defaults_of(schema), filled) == filled
 
     @REPEATABLE
     @given(schema=argument_schemas)

@@ -64,6 +64,7 @@ def test_a_chain_has_its_own_wire_form() -> None:
     """The leaf's issuer and depth are credited."""
     link = ChainLink(issuer="did:key:zA", depth=1, digest="00")
 
+    assert (link.links, link.bearer) == ((), False)
     assert Grant("a", link).provenance == CapProvenance("a", UcanChain("did:key:zA", 1))
 
 
@@ -74,6 +75,7 @@ def test_a_set_can_be_narrowed() -> None:
     assert found.within({"b"}).granted == ("b",)
     assert "b" in found
     assert "c" not in found
+    assert "a" not in found.within({"b"})
     assert CapabilitySet().granted == ()
 
 
@@ -90,6 +92,7 @@ def test_the_whole_list_of_a_caller_can_be_read() -> None:
     [
         CapabilitySet(),
         Refusal("expired"),
+        AllowRule(pattern="a"),
         Grant("a", AllowRule(pattern="a")),
         ChainLink(issuer="a", depth=0, digest="b"),
     ],

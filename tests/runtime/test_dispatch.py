@@ -513,6 +513,22 @@ class TestHook:
         assert registry.run(call).ok
         assert seen == ["note.add"]
 
+    def test_a_plain_hook_is_told_on_the_async_path(self, bench: Bench) -> None:
+        """Of successes, as on the other: a value that was refused is none."""
+        seen: list[str] = []
+
+        class Hook:
+            def on_dispatch(self, view: EventView) -> None:
+                seen.append(view.event.verb)
+
+        registry = bench.builder.with_dispatch_hook(Hook()).build()
+
+        assert asyncio.run(registry.arun(ToolCall("shy"))).ok
+        for _ in range(2):
+            assert not asyncio.run(registry.arun(ToolCall("odd"))).ok
+            assert not registry.run(ToolCall("odd")).ok
+        assert seen == ["shy"]
+
 
 class TestAsync:
     """Async handlers, and the async way in."""

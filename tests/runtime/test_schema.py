@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from toolrt import ArgFault
-from toolrt.schema import ANYTHING, compile_check, signature, with_defaults
+from toolrt.schema import ANYTHING, compile_check, defaults_of, signature, with_defaults
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -137,7 +137,7 @@ def test_defaults_are_filled_in_and_the_original_is_left() -> None:
     """Only absent properties with a default are filled."""
     given = {"path": "x"}
 
-    assert with_defaults(SCHEMA, given) == {"path": "x", "limit": 5}
+    assert with_defaults(defaults_of(SCHEMA), given) == {"path": "x", "limit": 5}
     assert given == {"path": "x"}
 
 

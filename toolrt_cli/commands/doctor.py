@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from toolrt.cursor import KEY_VARIABLE, CursorKeyError, load_key
+from toolrt_cli import sink_counters
 from toolrt_cli.config import (
     ConfigError,
     LoadedConfig,
@@ -18,13 +19,18 @@ from toolrt_cli.config import (
     open_config,
     user_state_dir,
 )
+from toolrt_cli.config.sinks import target_of
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.output import Column, emit_list
 from toolrt_cli.reading import open_to_read
+from toolrt_cli.sinks import counted_as
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import show_utc
 from toolrt_cli.wiring import Session, cwd, session_over, working_faults
+from toolrt_cli.writing import anchor_of
 from toolrt_store import StoreError
+from toolrt_store.anchor import AnchorError
+from toolrt_store.anchor import read as read_anchor
 from toolrt_store.doctor import Finding, check_store
 
 _STATUSES: Final = ("ok", "warn", "fail")
@@ -74,8 +80,10 @@ def _findings(streams: Streams, environ: Mapping[str, str]) -> Iterator[Finding]
     if finding.status != "fail":  # what is not trusted is not loaded
         yield from _packs(session)
     yield _cursor_key(environ)
+    yield from _sinks(config, environ)
     last_event_us, finding = _store(session)
     yield finding
+    yield from _anchor(session)
     yield from check_store(
         session.store_path,
         last_event_us=last_event_us,
@@ -135,6 +143,65 @@ def _cursor_key(environ: Mapping[str, str]) -> Finding:
         return _failed("cursor key", str(exc), f"{fix}: running cursors end")
     where = KEY_VARIABLE if KEY_VARIABLE in environ else path
     return Finding(check="cursor key", status="ok", text=where)
+
+
+def _sinks(config: LoadedConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what each sink of the config has done so far, over all commands."""
+    counters = sink_counters.read(user_state_dir(environ))
+    tables = config.config.sink
+    names = {target_of(one.kind, one.path): one.path or one.kind for one in tables}
+    names |= {target_of(one.fallback): one.fallback for one in tables if one.fallback}
+    for target, name in names.items():
+        check = f"sink {name}"
+        found = counters.get(counted_as(config, target))
+        if found is None:
+            yield Finding(check=check, status="ok", text="nothing was sent to it yet")
+            continue
+        text = (
+            f"{found.sent} sent: {found.written} written, {found.diverted} diverted,"
+            f" {found.dropped} dropped, {found.failed} failed,"
+            f" since {show_utc(found.since_us)}"
+        )
+        if not found.lost:
+            yield Finding(check=check, status="ok", text=text)
+            continue
+        why = f"; last: {found.last_error}" if found.last_error else ""
+        fix = "audit export has what the store kept; see backpressure and capacity"
+        yield Finding(check=check, status="warn", text=f"{text}{why}", fix=fix)
+
+
+def _anchor(session: Session) -> Iterator[Finding]:
+    """Yield whether the next checkpoint can be told to the anchor, if there is one."""
+    path = anchor_of(session)
+    if path is None:
+        return
+    fix = "make room for it there; without an anchor nobody sees a store cut off"
+    found = os.path.lexists(path)
+    if os.path.isdir(path):
+        yield _failed("anchor", f"{path} is a directory", "name a file: [store] anchor")
+    elif not os.access(path if found else os.path.dirname(path) or ".", os.W_OK):
+        yield _failed("anchor", f"{path} cannot be written", fix)
+    elif not found:
+        text = f"{path} is not there yet; the next checkpoint makes it"
+        yield Finding(check="anchor", status="ok", text=text)
+    elif not os.path.isfile(path):
+        text = f"{path} takes checkpoints and cannot be read back"
+        yield Finding(check="anchor", status="ok", text=text)
+    else:
+        yield _anchor_file(path)
+
+
+def _anchor_file(path: str) -> Finding:
+    try:
+        found = read_anchor(path)
+    except AnchorError as exc:
+        return _failed("anchor", str(exc), "name another: [store] anchor")
+    text = f"{path} has been told of checkpoints: {len(found.checkpoints)}"
+    if not found.bad_lines:
+        return Finding(check="anchor", status="ok", text=text)
+    text = f"{text}; {found.bad_lines[0]}"
+    fix = "toolrt audit verify tells what the rest of it vouches for"
+    return Finding(check="anchor", status="warn", text=text, fix=fix)
 
 
 def _store(session: Session) -> tuple[int | None, Finding]:

@@ -28,6 +28,7 @@ from toolrt import (
 )
 from toolrt.schema import ANYTHING, signature
 from toolrt_cli.arguments import parse_json_args, parse_pairs
+from toolrt_cli.config.places import user_state_dir
 from toolrt_cli.confirm import Confirmation
 from toolrt_cli.escape import escape, show_block
 from toolrt_cli.exit_codes import Exit, exit_code
@@ -88,7 +89,8 @@ def _make(
 ) -> int:
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
-    with Sinks(session.config) as sinks, _open_store(session) as store:
+    state_dir = user_state_dir(session.environ)
+    with Sinks(session.config, state_dir) as sinks, _open_store(session) as store:
         granting = authority_for(session, store, call)
         registry = open_registry(
             session, store, confirmation.over, sinks.direct, granting

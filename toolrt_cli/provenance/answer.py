@@ -19,6 +19,7 @@ from toolrt_cli.provenance.facts import (
     Document,
     Facts,
     Link,
+    Root,
     Rule,
     Source,
     Token,
@@ -127,7 +128,7 @@ def _rule_link(facts: Facts, caller: str, capability: str, rule: Rule) -> Docume
     table = facts.callers.get(caller)
     if table is not None and table.actors is not None:
         who = ", ".join(table.actors) or "nobody"
-        where = f", {table.actors_place}" if table.actors_place else ""
+        where = f", line {table.actors_line}" if table.actors_line else ""
         detail = f"only {who} may call as {caller}{where}"
         checks.append(_check("actors", detail, ok=bool(table.actors)))
     return {
@@ -153,27 +154,21 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
         checks.append(_check("issuer", "issued by whom the link before it is for"))
         checks.append(_check("narrows", _narrowing(before, link)))
     elif root is not None:
-        where = place(root.file, root.line) or "the config"
-        ceiling = ", ".join(root.capabilities) if root.capabilities else "anything"
-        if root.capabilities is None or root.capabilities:
-            checks.append(_check("root", f"{where} trusts it with {ceiling}"))
+        checks.append(_check("root", _trust(root)))
     checks.append(_check("capability", f"grants {capability}"))
     checks.append(_check("window", _window(link)))
-    checks.append(_check("revocation", "not revoked"))
+    checks.append(_check("revocation", _revocation(token)))
     checks += [
         _check("binding", f"{name} must be {text}") for name, text in link.bindings
     ]
     if index == len(token.links) - 1:
         checks.append(_check("audience", "it is for the caller"))
         checks.append(_check("possession", _possession(token)))
-    is_root_known = root is not None and not index
+    # The first link counts by the line that trusts its issuer, the others by the token.
+    where = (token.file, None) if index or root is None else (root.file, root.line)
     return {
         "kind": "delegation",
-        "source": {
-            "file": root.file if root is not None and is_root_known else token.file,
-            "line": root.line if root is not None and is_root_known else None,
-            "column": None,
-        },
+        "source": {"file": where[0], "line": where[1], "column": None},
         "config": None,
         "pattern": None,
         "issuer": link.issuer,
@@ -183,6 +178,19 @@ def _token_link(facts: Facts, token: Token, index: int, capability: str) -> Docu
         "not_before": seconds_text(link.not_before),
         "expires": seconds_text(link.expires),
     }
+
+
+def _trust(root: Root) -> str:
+    ceiling = "anything"
+    if root.capabilities is not None:
+        ceiling = ", ".join(root.capabilities)
+    return f"{place(root.file, root.line) or 'the config'} trusts it with {ceiling}"
+
+
+def _revocation(token: Token) -> str:
+    if token.is_from_record:
+        return "not when a call used it; since then the record does not tell"
+    return "not revoked"
 
 
 def _possession(token: Token) -> str:
@@ -203,7 +211,9 @@ def _narrowing(before: Link, link: Link) -> str:
 
 def _window(link: Link) -> str:
     start, end = seconds_text(link.not_before), seconds_text(link.expires)
-    return f"{f'from {start} ' if start else ''}until {end or 'revoked'}"
+    if end is None:
+        return "held at the call; when it ends is not on record"
+    return f"{f'from {start} ' if start else ''}until {end}"
 
 
 def seconds_text(at: int | None) -> str | None:
@@ -274,12 +284,11 @@ def _recorded(source: AllowRule | ChainLink) -> Document:
     }
 
 
-def _ends(sources: Sequence[Source]) -> list[list[list[Document]]]:
-    """Return the ways to end the access: see `toolrt_cli.provenance.ends`."""
-    ways = ends([_parts(source) for source in sources])
+def _ends(sources: Sequence[Source]) -> list[list[Document]]:
+    """Return what ends the access: see `toolrt_cli.provenance.ends`."""
     return [
-        [[{"kind": kind, "ref": ref} for kind, ref in group] for group in way]
-        for way in ways
+        [{"kind": kind, "ref": ref} for kind, ref in group]
+        for group in ends([_parts(source) for source in sources])
     ]
 
 

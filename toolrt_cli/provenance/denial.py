@@ -99,8 +99,7 @@ def _rules(facts: Facts, attempt: Attempt, reason: str) -> Iterator[Document]:
     if table is not None and table.actors is not None:
         said = f"actor {attempt.actor} may not call as {attempt.caller}"
         if reason == said and attempt.actor not in table.actors:
-            file, _, line = (table.actors_place or "").rpartition(":")
-            where = {"file": file or None, "line": int(line) if line else None}
+            where = {"file": facts.config_path, "line": table.actors_line}
             yield {"kind": "actors", **where, "conditions": list(table.actors)}
             return
     if facts.gate.kind != "rules":

@@ -75,6 +75,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     #: The identity here that has the key of its audience, empty where none has; None
     #: where nobody looked.
     key_of: str | None = None
+    #: Whether it is known from calls alone, and not from one at the moment asked for.
+    is_from_record: bool = False
     #: Its digest where nothing else of it is known.
     named: str = ""
 
@@ -103,8 +105,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: tuple[Rule, ...] = ()
     actors: tuple[str, ...] | None = None
-    #: Where ``actors`` stands, as ``file:line``.
-    actors_place: str | None = None
+    #: Where ``actors`` stands in the config.
+    actors_line: int | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

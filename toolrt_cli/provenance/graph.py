@@ -146,8 +146,8 @@ def markdown(document: Document) -> Iterator[str]:
             yield f"- ! {markdown_text(_gate_label(item))}: {markdown_text(item['reason'])}"
     yield ""
     yield f"Used by {document['used']['calls']} recorded calls."
-    for way in document["ends"]:
-        groups = [" or ".join(part["ref"] for part in group) for group in way]
+    groups = [" or ".join(part["ref"] for part in one) for one in document["ends"]]
+    if groups:
         yield f"Ends without: {markdown_text(' and '.join(groups))}"
     if document["change"] is not None:
         lines = ", ".join(document["change"]["lines"])

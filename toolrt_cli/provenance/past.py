@@ -126,7 +126,9 @@ def _shown_by(
         links = tuple(map(as_link, chain.links))
         root = roots.get(links[0].issuer)
         if root is not None and all(_holds(link, at_us // 1_000_000) for link in links):
-            yield Token(links=links, root=root, is_bearer=chain.bearer)
+            yield Token(
+                links=links, root=root, is_bearer=chain.bearer, is_from_record=True
+            )
 
 
 def _holds(link: Link, at: int) -> bool:
@@ -261,7 +263,7 @@ def snapshot_facts(
         document = msgspec.json.decode(content, type=dict)
         is_known = document["schema"] == SCHEMA
         found = (_facts(document), _roots(document)) if is_known else None
-    except (ValueError, KeyError, TypeError) as exc:
+    except (msgspec.MsgspecError, KeyError, TypeError) as exc:
         raise NotCoveredError(f"policy {digest} cannot be read") from exc
     if found is None:
         raise NotCoveredError(f"policy {digest} is kept in another form")
@@ -292,11 +294,11 @@ def _caller(config: Document, name: str, table: Document) -> Caller:
             config=config["sha256"],
         )
         granted.setdefault(source, []).append(grant["capability"])
-    actors, line = table["actors"], table.get("actors_line")
+    actors = table["actors"]
     return Caller(
         rules=tuple(Rule(name, one, tuple(names)) for one, names in granted.items()),
         actors=None if actors is None else tuple(actors),
-        actors_place=f"{config['path']}:{line}" if line else None,
+        actors_line=table.get("actors_line"),
     )
 
 

@@ -184,20 +184,20 @@ def _ending(document: Document) -> list[str]:
         return ["to allow it:", *change.as_text()]
     if document["at"]:
         return []
-    return [_way(way, is_first=not index) for index, way in enumerate(document["ends"])]
+    return _ends(document["ends"])
 
 
-def _way(way: Sequence[Sequence[Document]], *, is_first: bool) -> str:
-    """Return one way to end the access: one of every group has to go."""
-    groups = [_removal(group) for group in way]
-    if len(groups) == 1:
-        return f"{'' if is_first else 'so does '}{groups[0]} ends this access"
-    every = " and ".join(
-        one if not index else one.removeprefix("removing ")
-        for index, one in enumerate(groups)
-    )
-    start = f"{len(groups)} independent sources: " if is_first else "or: "
-    return f"{start}{every} ends this access; one alone does not"
+def _ends(groups: Sequence[Sequence[Document]]) -> list[str]:
+    """Return what ends the access: of every group one part has to go."""
+    removals = [_removal(group) for group in groups]
+    if len(removals) < 2:  # noqa: PLR2004 - one source, or none that could go
+        return [f"{one} ends this access" for one in removals]
+    first, *others = removals
+    every = " and ".join([first, *(one.removeprefix("removing ") for one in others)])
+    count = len(removals)
+    return [
+        f"{count} independent sources: {every} ends this access; one alone does not"
+    ]
 
 
 def _removal(group: Sequence[Document]) -> str:

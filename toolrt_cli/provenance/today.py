@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from toolrt import AllowRule, GateRule, Visibility
 from toolrt_cli.config import LoadedConfig
-from toolrt_cli.packs import place_of
 from toolrt_cli.provenance.facts import (
     Caller,
     Facts,
@@ -51,12 +50,9 @@ def _caller(session: Session, name: str) -> Caller:
             config=config.sha256,
         )
         rules.append(Rule(name, source, tuple(granted.get(source, ()))))
+    at = config.position("callers", name, "actors")
     return Caller(
-        rules=tuple(rules),
-        actors=table.actors,
-        actors_place=None
-        if table.actors is None
-        else place_of(config, "callers", name, "actors"),
+        rules=tuple(rules), actors=table.actors, actors_line=at.line if at else None
     )
 
 

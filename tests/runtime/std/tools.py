@@ -8,7 +8,7 @@ import pytest
 
 from toolrt.context import CallContext
 from toolrt.errors import ToolError
-from toolrt.schema import compile_check, with_defaults
+from toolrt.schema import compile_check, defaults_of, with_defaults
 from toolrt.std import StdSettings, std_pack
 
 from ..bindings.calls import context
@@ -24,7 +24,7 @@ def call(
     """Run *verb* as the pipeline would: arguments checked, defaults filled in."""
     pack = std_pack(settings or StdSettings())
     (bound,) = (b for b in pack.bound_handlers if b.definition.name == verb)
-    params = with_defaults(bound.definition.input_schema, params)
+    params = with_defaults(defaults_of(bound.definition.input_schema), params)
     assert compile_check(bound.definition.input_schema)(params) == ()
     return bound.call(params, ctx or context())
 

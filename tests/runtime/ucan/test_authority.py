@@ -283,6 +283,16 @@ class TestPossession:
 
         assert found.refusal == Refusal("possession")
 
+    def test_nobody_is_trusted_who_was_not_named(
+        self, world: DelegationSimulator
+    ) -> None:
+        """Without identities nobody has a key, without roots no chain a beginning."""
+        token = world.second()
+
+        assert resolve(Authority(), [token]).refusal == Refusal("possession")
+        found = resolve(Authority(bearer=True), [token], world.bob.did)
+        assert found.refusal == Refusal("untrusted_root", token_digest(token))
+
     def test_anothers_token_is_not_for_the_caller(
         self, world: DelegationSimulator
     ) -> None:

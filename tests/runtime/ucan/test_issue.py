@@ -118,3 +118,24 @@ def test_a_did_is_that_of_its_seed() -> None:
 
     assert did == WORLD.bob.did
     assert encode_did(decode_did(did)) == did
+
+
+def test_wider_limits_hold_for_the_proof_too() -> None:
+    """A chain of seven can be issued where seven are allowed."""
+    limits = Limits(max_depth=7)
+    token = first(audience=WORLD.root.did)
+    for _ in range(6):
+        proof = token
+        token = issue(
+            WORLD.root.seed,
+            audience=WORLD.root.did,
+            capabilities=["fs:read"],
+            not_before=AT - HOUR,
+            expires=AT + HOUR,
+            bindings={"path": "/srv"},
+            proof=proof,
+            limits=limits,
+        )
+
+    assert len(read_chain(token, limits=limits)) == 7
+    assert WORLD.verify(token, to=WORLD.root, limits=limits)

@@ -117,6 +117,9 @@ PAYLOADS = [
         b'{"a":' * 6 + b"[[],[],[]]" + b"}" * 6, "claims", id="eight levels and wide"
     ),
     pytest.param(
+        b'{"a":' * 6 + b"[[],[[]]]" + b"}" * 6, "json_depth", id="deep after a sibling"
+    ),
+    pytest.param(
         b'{"a":' * 7 + b"[[],[],[]]" + b"}" * 7, "json_depth", id="nine and wide"
     ),
     pytest.param(

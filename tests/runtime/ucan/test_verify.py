@@ -183,6 +183,15 @@ def test_the_leeway_widens_both_ends(
     assert world.verify(world.second(), at=at, limits=limits).code == code
 
 
+def test_the_leeway_does_not_shorten_what_a_link_may_live(
+    world: DelegationSimulator,
+) -> None:
+    """A clock that is behind sees a link that has its whole time before it."""
+    token = world.first(nbf=AT + 60, exp=AT + 60 + 30 * 86_400)
+
+    assert world.verify(token, to=world.alice, limits=Limits(leeway_s=60))
+
+
 def test_a_link_may_live_as_long_as_the_limit(world: DelegationSimulator) -> None:
     """To the second, with and without a stated start."""
     month = 30 * 86_400
@@ -331,6 +340,13 @@ def test_limits_that_are_none_are_refused(wrong: dict[str, int]) -> None:
     """A misuse of the interface, said where it happens."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Limits(**wrong)
+
+
+def test_the_limits_are_those_that_are_written_down() -> None:
+    """16,384 characters, 5 links, 30 days, no leeway."""
+    assert Limits() == Limits(
+        max_chars=16_384, max_depth=5, max_ttl_s=30 * 24 * HOUR, leeway_s=0
+    )
 
 
 def test_limits_at_their_ends_are_limits() -> None:

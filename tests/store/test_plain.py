@@ -1,0 +1,99 @@
+"""The short way to encode an event ends where the long one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from toolrt import (
+    CallEvent,
+    CapabilityDenied,
+    ExecutionFailed,
+    InvalidArgs,
+    RateLimited,
+    Success,
+    ToolNotFound,
+)
+from toolrt.audit.call_event import Outcome
+from toolrt.event import Event
+from toolrt_store import SqliteEventStore
+from toolrt_store.append import Appender
+from toolrt_store.plain import Call, encode_call, encode_gate
+from toolrt_store.rows import Encoded, OpenGate, encode
+
+from .samples import call_event, details, gate_event
+
+
+@pytest.fixture
+def appender(db_path: Path) -> Iterator[Appender]:
+    """What encodes the events of a store."""
+    with SqliteEventStore.open(db_path) as store:
+        yield store._require_writer().appender
+
+
+def without_salts(encoded: Encoded) -> object:
+    texts = [(field, text) for field, _, text in encoded.texts]
+    return encoded.columns, encoded.resolved[:-1], texts
+
+
+def call_of(event: Event) -> Call:
+    assert event.details is not None
+    return Call(msgspec.convert(event.payload, CallEvent), event.details)
+
+
+OUTCOMES: list[Outcome] = [
+    Success(),
+    ExecutionFailed("E_IO", retryable=True),
+    ExecutionFailed("E_IO", retryable=False),
+    InvalidArgs("path: must be string"),
+    CapabilityDenied(("fs:read", "fs:write")),
+    CapabilityDenied(()),
+    RateLimited(1_500),
+    RateLimited(None),
+    ToolNotFound(),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=str)
+@pytest.mark.parametrize("has_gate", [False, True])
+def test_a_call_is_encoded_alike(
+    appender: Appender, outcome: Outcome, has_gate: bool
+) -> None:
+    call = call_of(call_event(outcome=outcome, details=details(reason="why")))
+    gate = OpenGate(3, call.details) if has_gate else None
+    parts = (appender.dictionary, appender.sets)
+    short = encode_call(call, 7, *parts, gate)
+    assert without_salts(short) == without_salts(
+        encode(call.as_event(), 7, *parts, gate)
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        gate_event(),
+        gate_event(decision="deny"),
+        gate_event(details=None),
+        gate_event(details=details(reason="why", labels={"a": "b"})),
+        gate_event(details=details(parent_call_id="parent")),
+        gate_event(details=details(actor="os:other")),
+        msgspec.structs.replace(gate_event(), substrate="other"),
+        msgspec.structs.replace(gate_event(), payload={"gate_impl": "RuleGate"}),
+        msgspec.structs.replace(gate_event(), payload={"gate_impl": 7}),
+        msgspec.structs.replace(gate_event(), created_at_us=-1),
+        msgspec.structs.replace(gate_event(), created_at_us=2**62),
+        msgspec.structs.replace(gate_event(), call_id="no ULID"),
+    ],
+    ids=lambda event: None,
+)
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_a_gate_event_is_encoded_alike(
+    appender: Appender, event: Event, is_placed: bool
+) -> None:
+    parts = (appender.dictionary, appender.sets)
+    short = encode_gate(event, 7, *parts, is_placed=is_placed)
+    long = encode(event, 7, *parts, is_placed=is_placed)
+    assert without_salts(short) == without_salts(long)
