@@ -1,9 +1,11 @@
 """``toolrt delegation``: made, looked at, verified and ended at the command line."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,22 @@ def people(home: Path) -> None:
     """Everyone has a key here: the root, the lead between, and the bot."""
     for name, seed in (("root", ROOT), ("lead", LEAD), ("bot", BOT)):
         hold(name, seed)
+
+
+def check_of(document: Any, name: str) -> bool | None:
+    """Return whether the check *name* of the last link held; None: not reached."""
+    (found,) = [one for one in document["links"][-1]["checks"] if one["name"] == name]
+    ok: bool | None = found["ok"]
+    return ok
+
+
+def wait_for_lock(process: "subprocess.Popen[bytes]") -> None:
+    """Return once *process* waits for a lock that somebody else holds, or has ended."""
+    while process.poll() is None and not any(
+        "->" in line and str(process.pid) in line.split()
+        for line in Path("/proc/locks").read_text().splitlines()
+    ):
+        time.sleep(0.01)
 
 
 Issue = Callable[..., Ran]
@@ -375,8 +393,10 @@ class TestVerify:
 
         every = [one for link in ran.document["links"] for one in link["checks"]]
         (failed,) = [one for one in every if one["ok"] is False]
+        states = [check_of(ran.document, name) for name in ("signature", "audience")]
         assert (ran.code, ran.document["code"], failed["name"]) == (3, code, check)
         assert ran.document["capabilities"] == []
+        assert states == [True, False if check == "audience" else None]
 
     def test_without_a_caller_whom_it_is_for_is_not_asked(
         self, cli: Cli, config: WriteConfig
@@ -500,6 +520,21 @@ class TestRevoke:
         kept = [line.split()[0] for line in file.read_text().splitlines()]
         assert sorted(kept) == digests
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/locks")
+    def test_who_revokes_waits_for_whoever_does(self, home: Path, file: Path) -> None:
+        """What the other one wrote counts: the digest is not there twice."""
+        file.parent.mkdir(parents=True, mode=0o700)
+        file.touch(mode=0o600)
+        with file.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            words = ["-m", "toolrt_cli", "delegation", "revoke", DIGEST]
+            waiting = subprocess.Popen([sys.executable, *words])
+            wait_for_lock(waiting)
+            held.write(f"{DIGEST}  by another\n")
+
+        assert waiting.wait(timeout=60) == 0
+        assert file.read_text() == f"{DIGEST}  by another\n"
+
     def test_the_named_file_is_made_and_added_to(
         self, cli: Cli, config: WriteConfig, file: Path
     ) -> None:
@@ -555,6 +590,15 @@ class TestRevoke:
         file.chmod(0o622)
         with pytest.raises(RevocationsError, match="others may write"):
             assert DIGEST in revoked
+
+    def test_a_file_that_is_too_large_is_not_read_in_part(self, file: Path) -> None:
+        """A digest behind 16 MiB of blank lines must not be missed."""
+        file.parent.mkdir(parents=True, mode=0o700)
+        file.touch(mode=0o600)
+        file.write_text("\n" * 16 * 1024**2 + DIGEST + "\n")
+
+        with pytest.raises(RevocationsError, match="larger than 16 MiB"):
+            assert DIGEST in Revocations(str(file), may_be_missing=False)
 
     def test_comments_and_blank_lines_revoke_nothing(self, file: Path) -> None:
         """Digests in capitals count; a line that is none refuses everything."""
