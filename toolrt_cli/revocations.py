@@ -68,6 +68,10 @@ class Revocations:
         """
         return digest in self._read()
 
+    def count(self) -> int:
+        """Return how many digests are revoked. Raises as being asked for one does."""
+        return len(self._read())
+
     def _read(self) -> frozenset[str]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _SAFE)

@@ -73,7 +73,7 @@ def refusal_advice(
         steps.append(step)
     if error.reason == "revocations":
         try:
-            "" in revocations_of(session.config)  # noqa: B015 - for what it raises
+            revocations_of(session.config).count()
         except RevocationsError as exc:
             details.append(str(exc))
             steps.append(exc.next_step)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Cli
+from .delegations import BOT, config_with, delegated, hold
 from .stores import store_path
 
 WriteConfig = Callable[[str], Path]
@@ -188,3 +189,46 @@ def test_the_anchor_is_looked_at(cli: Cli, config: WriteConfig) -> None:
     anchor.rmdir()
     os.mkfifo(anchor)
     assert "cannot be read back" in rows(cli)["anchor"]["text"]
+
+
+def test_keys_revocations_and_tokens_are_told(cli: Cli, config: WriteConfig) -> None:
+    """A row each where there are any; all of them hold."""
+    hold("bot", BOT)
+    config(config_with(delegated("t", "fs:read")))
+    cli("delegation", "revoke", "ab" * 32)
+
+    found = rows(cli)
+
+    for check, text in (
+        ("identities", "bot"),
+        ("revocations", "1 revoked"),
+        ("tokens", "bot: 1 hold"),
+    ):
+        assert found[check]["status"] == "ok"
+        assert text in found[check]["text"]
+
+
+def test_what_would_refuse_every_call_with_a_token_fails(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """Each with the file at fault and a command that helps."""
+    hold("bot", BOT).chmod(0o644)
+    path = delegated("t", "fs:read", days=-1)
+    config('[ucan]\nrevocations = "gone"\n' + config_with(path))
+
+    found = rows(cli)
+
+    assert cli("doctor").code == 1
+    for check, text, fix in (
+        ("identities", "open to group or others", "chmod 600 "),
+        ("revocations", "is missing", "put it back"),
+        ("tokens", str(path), "toolrt delegation verify "),
+    ):
+        assert found[check]["status"] == "fail"
+        assert text in found[check]["text"]
+        assert found[check]["fix"].startswith(fix)
+
+
+def test_who_uses_no_delegation_has_no_rows_of_it(cli: Cli) -> None:
+    """Nothing is asked for that nobody needs."""
+    assert not {"identities", "revocations", "tokens"} & rows(cli).keys()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from toolrt.cursor import KEY_VARIABLE, CursorKeyError, load_key
-from toolrt_cli import sink_counters
+from toolrt_cli import delegation_health, sink_counters
 from toolrt_cli.config import (
     ConfigError,
     LoadedConfig,
@@ -84,6 +84,8 @@ def _findings(streams: Streams, environ: Mapping[str, str]) -> Iterator[Finding]
     last_event_us, finding = _store(session)
     yield finding
     yield from _anchor(session)
+    now_us = max(time.time_ns() // 1000, last_event_us or 0)
+    yield from delegation_health.findings(config, environ, now_us)
     yield from check_store(
         session.store_path,
         last_event_us=last_event_us,
