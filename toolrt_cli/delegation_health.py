@@ -23,7 +23,7 @@ def findings(
     yield from _identities(environ)
     whole = config.config
     if whole.ucan.root or whole.ucan.revocations is not None:
-        yield _revocations(config)
+        yield _revocations(config, environ)
     for name, caller in whole.callers.items():
         if caller.proofs:
             yield from _tokens(config, name, now_us)
@@ -41,8 +41,8 @@ def _identities(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(check="identities", status="ok", text=", ".join(sound))
 
 
-def _revocations(config: LoadedConfig) -> Finding:
-    revoked = revocations_of(config)
+def _revocations(config: LoadedConfig, environ: Mapping[str, str]) -> Finding:
+    revoked = revocations_of(config, environ)
     try:
         count = revoked.count()
     except RevocationsError as exc:

@@ -36,7 +36,7 @@ def delegating_authority(
     return Authority(
         allow_lists(session),
         roots=roots_of(config),
-        revocations=revocations_of(config),
+        revocations=revocations_of(config, session.environ),
         identities={} if identity is None else {caller: identity},
         limits=limits_of(config),
         bearer=config.config.ucan.bearer,

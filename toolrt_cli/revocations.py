@@ -94,10 +94,13 @@ class Revocations:
         return self._digests
 
 
-def revocations_of(config: LoadedConfig) -> Revocations:
+def revocations_of(
+    config: LoadedConfig, environ: Mapping[str, str] | None = None
+) -> Revocations:
     """Return what *config* says is revoked: by the file that it names, or the default."""
     named = config.config.ucan.revocations
-    return Revocations(revocations_path(config), may_be_missing=named is None)
+    path = revocations_path(config, environ)
+    return Revocations(path, may_be_missing=named is None)
 
 
 def revocations_path(

@@ -73,7 +73,7 @@ def refusal_advice(
         steps.append(step)
     if error.reason == "revocations":
         try:
-            revocations_of(session.config).count()
+            revocations_of(session.config, session.environ).count()
         except RevocationsError as exc:
             details.append(str(exc))
             steps.append(exc.next_step)

@@ -14,7 +14,7 @@ from toolrt.ucan import CODES, ChainResult, UcanError, read_chain, verify_chain
 from toolrt.ucan.verify import require_signatures
 from toolrt_cli import delegations, identities
 from toolrt_cli.config import LoadedConfig
-from toolrt_cli.provenance.facts import OK, Link, Root, Token, as_link
+from toolrt_cli.provenance.facts import Link, Root, Token, as_link
 from toolrt_cli.revocations import revocations_of
 from toolrt_cli.token_files import ProofFileError, proof_files, read_proof
 
@@ -74,11 +74,11 @@ class Verifier:
         except ProofFileError as exc:
             return Token(code="unreadable", why=exc.problem, file=path)
         links = self.signed_links(text)
-        code = self.verdict(text).code
+        result = self.verdict(text)
         held = identities.find_did(links[-1].audience) if links else None
         return Token(
-            code=code,
-            why="" if code == OK else CODES[code],
+            code=result.code,
+            why=_why(result, links),
             links=links,
             file=path,
             root=self._roots.get(links[0].issuer) if links else None,
@@ -109,6 +109,16 @@ class Verifier:
         except UcanError:
             return ()
         return tuple(as_link(one.link) for one in tokens)
+
+
+def _why(result: ChainResult, links: Sequence[Link]) -> str:
+    """Return the verdict in words; with the digest of a link that is not the token's."""
+    if result:
+        return ""
+    said = CODES[result.code]
+    if result.link is None or result.link >= len(links) - 1:
+        return said
+    return f"{said}: {links[result.link].digest}"
 
 
 def roots_of(config: LoadedConfig) -> Mapping[str, Root]:
