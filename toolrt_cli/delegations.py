@@ -7,6 +7,7 @@ Imported where a token or a key is used: a call without tokens needs none of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from toolrt import Authority
 from toolrt.errors import UcanError
@@ -17,7 +18,7 @@ from toolrt_cli.revocations import revocations_of
 from toolrt_cli.wiring import Session, allow_lists
 from toolrt_store import SqliteEventStore
 
-_DID: str = "did:key:"
+_DID: Final = "did:key:"
 
 
 def delegating_authority(

@@ -14,6 +14,7 @@ import msgspec
 
 from toolrt.ucan import CODES, Limits, Link, UcanError, binding_pairs
 from toolrt_cli.provenance.answer import seconds_text
+from toolrt_cli.provenance.near import ago
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +58,8 @@ def smallest_change(
         if held is not None:
             return held
     if exc.code == "ttl":
-        days = f"{limits.max_ttl_s} s"
         return Refusal(
-            f"it would count for longer than {days}",
+            f"it would count for longer than {ago(limits.max_ttl_s)}",
             f"--expires {_end(wanted.not_before + limits.max_ttl_s)}",
         )
     if exc.code == "not_yet":
@@ -69,7 +69,12 @@ def smallest_change(
             "capabilities are 1 to 64 different names of a-z, 0-9 and _.:/-",
             "name each capability in full: there are no wildcards",
         )
-    if proof is not None and exc.code in ("signature", "root_subject", "depth"):
+    if exc.code == "depth":
+        return Refusal(
+            f"a chain has at most {limits.max_depth} links",
+            "have somebody nearer to the root of the proof issue it",
+        )
+    if proof is not None and exc.code in ("signature", "root_subject"):
         return Refusal(
             f"the proof: {CODES[exc.code]}",
             f"toolrt delegation verify {quote(proof)} shows the link",

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from toolrt.ucan import did_of_seed, read_chain, token_digest
+from toolrt import Authority
+from toolrt.ucan import Identity, did_of_seed, read_chain, token_digest
 from toolrt_cli.revocations import Revocations, RevocationsError, revoke
 
 from .conftest import Cli, Ran
@@ -243,6 +244,31 @@ class TestIssue:
 
         assert (ran.code, ran.error["code"]) == (3, "form")
         assert "the proof" in ran.error["message"]
+
+    def test_a_proof_that_nobody_signed_is_said(self, issue: Issue) -> None:
+        """The command that shows the link at fault is named."""
+        issue("--cap", "a", "--out", "p", to="lead")
+        head, _, _ = Path("p").read_text().rpartition(".")
+        Path("p").write_text(f"{head}.{'A' * 86}\n")
+
+        ran = issue("--cap", "a", "--proof", "p", "--json", issuer="lead")
+
+        assert (ran.code, ran.error["code"]) == (3, "signature")
+        assert ran.error["next"][0].startswith("toolrt delegation verify p")
+
+    def test_a_chain_that_is_long_enough_goes_no_further(self, issue: Issue) -> None:
+        """Five links; somebody earlier in the chain could issue it."""
+        issue("--cap", "a", "--out", "1", to="lead")
+        for number, (issuer, to) in enumerate(
+            [("lead", "bot"), ("bot", "lead")] * 2, 2
+        ):
+            words = ("--proof", str(number - 1), "--out", str(number))
+            assert issue("--cap", "a", *words, issuer=issuer, to=to).code == 0
+
+        ran = issue("--cap", "a", "--proof", "5", "--json", issuer="lead")
+
+        assert (ran.code, ran.error["code"]) == (3, "depth")
+        assert "at most 5 links" in ran.error["message"]
 
     def test_names_that_nobody_has_are_not_found(self, issue: Issue) -> None:
         """Issuer and audience alike, with names like them."""
@@ -590,6 +616,24 @@ class TestRevoke:
         file.chmod(0o622)
         with pytest.raises(RevocationsError, match="others may write"):
             assert DIGEST in revoked
+
+    def test_a_service_that_goes_on_refuses_the_next_call(self, file: Path) -> None:
+        """T3 in one process: its authority was made before the revocation."""
+        path = delegated("t", "fs:read")
+        authority = Authority(
+            roots={did_of_seed(ROOT): None},
+            identities={"bot": Identity.from_seed(BOT)},
+            revocations=Revocations(str(file), may_be_missing=True),
+        )
+
+        def codes() -> str | None:
+            token, now = path.read_text().strip(), int(time.time())
+            refusal = authority.resolve("bot", ["fs:read"], [token], now).refusal
+            return None if refusal is None else refusal.code
+
+        assert codes() is None
+        revoke(str(file), digest_of(path), "now")
+        assert codes() == "revoked"
 
     def test_a_file_that_is_too_large_is_not_read_in_part(self, file: Path) -> None:
         """A digest behind 16 MiB of blank lines must not be missed."""

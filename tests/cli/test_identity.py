@@ -151,6 +151,29 @@ def test_a_file_that_is_not_sound_is_said_and_not_used(
         assert item["fix"].startswith("chmod ")
 
 
+@pytest.mark.parametrize("fault", ["a file", "a link", "open"])
+def test_a_directory_that_is_not_private_gets_no_key(
+    cli: Cli, keys: Path, tmp_path: Path, fault: str
+) -> None:
+    """Exit 5 with what is wrong; nothing is made."""
+    keys.parent.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    if fault == "a file":
+        keys.touch()
+    elif fault == "a link":
+        keys.symlink_to(elsewhere)
+    else:
+        keys.mkdir()
+        keys.chmod(0o750)
+
+    ran = cli("identity", "new", "bot", "--json")
+
+    assert (ran.code, ran.out, ran.error["code"]) == (5, "", "identity")
+    assert not os.listdir(elsewhere)
+    assert fault == "a file" or not os.listdir(keys)
+
+
 def test_names_are_completed(cli: Cli) -> None:
     """As identities, and as callers that --as can name."""
     hold("bot", BOT)

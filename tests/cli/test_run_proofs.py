@@ -263,6 +263,18 @@ class TestRefused:
         assert refused(ran, "possession")
         assert ran.error["next"][0].startswith("chmod 600 ")
 
+    def test_a_caller_without_a_key_is_told_what_it_lacks(
+        self, cli: Cli, trusting: Path
+    ) -> None:
+        """A name that can have an identity, and one that cannot."""
+        delegated("t", "fs:read")
+
+        for name, step in (("new", "toolrt identity new new"), ("os:x", "--as CALLER")):
+            words = ("run", "fs.read", "path=x", "--as", name, "--proof", "t", "--json")
+            ran = cli(*words)
+            assert refused(ran, "possession")
+            assert step in ran.error["next"][0]
+
     def test_the_key_of_another_shows_nothing(self, cli: Cli, trusting: Path) -> None:
         """An identity of the caller's name, but not of its did."""
         hold("bot", OTHER)
