@@ -139,7 +139,7 @@ def revoke(path: str, digest: str, note: str) -> bool:
             if digest in _lenient(data):
                 return False
             start = b"" if data.endswith(b"\n") or not data else b"\n"
-            _write(file.fileno(), start + f"{digest}  {note}\n".encode("ascii"))
+            _write(descriptor, start + f"{digest}  {note}\n".encode(), len(data))
         if is_new:
             sync_directory(os.path.dirname(path))
     except StoreError as exc:
@@ -164,9 +164,12 @@ def _reason(exc: OSError, done: str) -> str:
     return f"cannot be {done}: {exc.strerror}"
 
 
-def _write(descriptor: int, line: bytes) -> None:
+def _write(descriptor: int, line: bytes, size: int) -> None:
+    """Append *line*, all of it or nothing, to the file that has *size* bytes."""
     if os.write(descriptor, line) != len(line):
-        raise OSError(errno.ENOSPC, "written only in part")
+        # A line cut short would be no digest, and refuse every token.
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(descriptor)
 
 

@@ -82,8 +82,19 @@ def refusal_advice(
         if error.token is not None and token_digest(token) == error.token:
             details.append(f"the token in {file}, digest {error.token}")
             steps.append(f"toolrt delegation verify {quote(file)} --as {quote(caller)}")
+            if error.reason == "expired" and _counts_by_the_clock(token):
+                details.append("not by this clock, but the record has a later time")
             break
     return Advice(details=tuple(details), next=tuple(steps))
+
+
+def _counts_by_the_clock(token: str) -> bool:
+    """Return whether no link of *token* has ended yet, for all that the clock says."""
+    from time import time
+
+    from toolrt.ucan import read_chain
+
+    return all(one.link.expires > time() for one in read_chain(token))
 
 
 def unmet_bindings(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -545,6 +546,26 @@ class TestRevoke:
         assert [one.wait(timeout=60) for one in many] == [0] * len(digests)
         kept = [line.split()[0] for line in file.read_text().splitlines()]
         assert sorted(kept) == digests
+
+    def test_a_disk_that_is_full_leaves_no_half_line(self, file: Path) -> None:
+        """Exit 5, the revocation is not in force, and the others still can be read."""
+        file.parent.mkdir(parents=True, mode=0o700)
+        file.touch(mode=0o600)
+        before = f"{'cd' * 32}\n"
+        file.write_text(before)
+        room = len(before) + 20
+
+        ran = subprocess.run(
+            [sys.executable, "-m", "toolrt_cli", "delegation", "revoke", DIGEST],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert (ran.returncode, ran.stdout) == (5, "")
+        assert "cannot be added to" in ran.stderr
+        assert file.read_text() == before
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/locks")
     def test_who_revokes_waits_for_whoever_does(self, home: Path, file: Path) -> None:

@@ -371,6 +371,7 @@ class TestRefused:
 
         for _ in range(3):
             assert refused(cli(*read("--proof", "t", "--json")), "expired")
+        assert "the record has a later time" in cli(*read("--proof", "t")).err
         with SqliteEventStore.open(store_path(), read_only=True) as store:
             last_us = store.coverage().last_us
         assert last_us is not None
@@ -392,6 +393,7 @@ class TestRefused:
 
         assert refused(ran, "expired")
         assert ran.error["digest"] == digest_of(Path("bad"))
+        assert "the record has a later time" not in cli(*read("--proof", "bad")).err
         assert refused(free, "expired")
         assert not Path("ran").exists()
         assert cli("run", "cmd.free", "--as", "bot").code == 0
