@@ -43,15 +43,8 @@ from toolrt.gate import Allow, glob
 from toolrt.loading import load_object
 from toolrt.middleware import RedactPaths
 from toolrt.secrets import EnvTokenBroker, FileTokenBroker, TokenBroker
-from toolrt_cli.config import (
-    ConfigError,
-    Fault,
-    LoadedConfig,
-    Look,
-    model,
-    open_config,
-    unseen,
-)
+from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
+from toolrt_cli.config.discover import Look, unseen
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
 from toolrt_cli.packs import BrokenPack, load_listed, place_of

@@ -41,7 +41,6 @@ __all__ = [
     "parse_size",
     "read",
     "render",
-    "unseen",
     "user_config_dir",
     "user_state_dir",
 ]
