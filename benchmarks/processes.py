@@ -7,11 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 #: Where the commands of this environment are.
 BIN = Path(sys.executable).parent
 TOOLRT = str(BIN / "toolrt")
-#: The least that a Python program can do.
-PASS = [sys.executable, "-c", "pass"]
 _PER_MIB = 1024 if sys.platform == "linux" else 1024 * 1024
 #: Runs its arguments and prints their peak memory. A process of its own: what is started
 #: counts the memory of who starts it, too, and that is a test runner's here.
@@ -33,6 +32,30 @@ def environment(home: Path) -> dict[str, str]:
         if not name.startswith(("TOOLRT_", "XDG_", "PYTHON"))
     }
     return {**kept, "HOME": str(home), "XDG_STATE_HOME": str(home)}
+
+
+def installed(home: Path) -> Path:
+    """
+    Build toolrt, install it in the new environment *home*; return where its programs are.
+
+    That is what users run. Here there is more: the packages come from the source tree,
+    hooks of other tools run at each start, and msgspec imports typing_extensions where
+    it finds it.
+
+    Raises:
+        subprocess.CalledProcessError: It cannot be built, or what it needs not be had.
+    """
+    python = [sys.executable, "-m"]
+    build = [*python, "build", "--wheel", "--no-isolation", "--outdir", str(home)]
+    subprocess.run([*build, str(ROOT)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*python, "venv", "--without-pip", str(home)], check=True)
+    programs = home / "bin"
+    (wheel,) = home.glob("*.whl")
+    # This pip, not the older one that comes with Python 3.11: the programs that one makes
+    # import re, which adds half of what Python takes to start.
+    pip = [*python, "pip", "--python", str(programs / "python"), "install", "--quiet"]
+    subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True)
+    return programs
 
 
 def run(command: list[str], env: dict[str, str], cwd: Path) -> None:

@@ -84,6 +84,16 @@ def test_a_run_imports_nothing_that_costs_a_start(tmp_path: Path) -> None:
     assert loaded.isdisjoint(FORBIDDEN)
 
 
+def test_a_run_looks_at_no_signature(tmp_path: Path) -> None:
+    """`inspect` is for packs of functions; msgspec alone may bring it, by a way round."""
+    modules_after(RUN, tmp_path)
+    alone = "sys.modules['typing_extensions'] = None"
+
+    loaded = modules_after(f"{alone}\n{RUN}", tmp_path)
+
+    assert loaded.isdisjoint({"inspect", "toolrt.bindings.native"})
+
+
 def test_the_first_run_needs_sqlite_utils_and_no_more(tmp_path: Path) -> None:
     """The test above can fail: making the store does import a forbidden module."""
     assert "sqlite_utils" in modules_after(RUN, tmp_path)
@@ -97,6 +107,18 @@ def test_tab_and_version_do_not_import_typer(tmp_path: Path, words: list[str]) -
     loaded = modules_after(code, tmp_path)
 
     assert loaded.isdisjoint({*FORBIDDEN, "toolrt_store", "sqlite3", "pysqlite3"})
+
+
+def test_the_second_tab_imports_next_to_nothing(tmp_path: Path) -> None:
+    """What was remembered is printed, and neither typing nor the runtime is there."""
+    tab = "from toolrt_cli.main import main\nassert main(['__complete', 'tools']) == 0"
+    own = {"toolrt_cli", "toolrt_cli.main", "toolrt_cli.remembered"}
+
+    first, second = modules_after(tab, tmp_path), modules_after(tab, tmp_path)
+
+    assert "toolrt" in first
+    assert {name for name in second if name.startswith("toolrt")} == own
+    assert second - modules_after("", tmp_path) == {*own, "pwd", "__future__"}
 
 
 def test_the_runtime_imports_neither_store_nor_cli(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
-from toolrt.bindings import native
 from toolrt.context import CallContext, Tier
 from toolrt.errors import PackDefinitionError
 from toolrt.namespace import NamespaceToken
@@ -244,6 +243,8 @@ class Pack:
         Raises:
             PackDefinitionError: A field or the function's signature breaks a rule.
         """
+        # Imports inspect, 4 ms: a start that declares no function has no use for it.
+        from toolrt.bindings import native
 
         given = ("ctx", "cursor") if declared.get("paginates") else ("ctx",)
 

@@ -64,6 +64,12 @@ def load_listed(
     return tuple(found.values()), tuple(broken)
 
 
+def need_no_module(config: LoadedConfig) -> bool:
+    """Whether the config and toolrt itself say all about the packs that are listed."""
+    own = {BUILT_IN_PACK, *config.config.pack}
+    return own.issuperset(config.config.runtime.packs)
+
+
 def name_broken(broken: Iterable[BrokenPack], streams: Streams) -> None:
     """Remark on each pack that could not be loaded."""
     for one in broken:

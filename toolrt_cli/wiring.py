@@ -44,6 +44,7 @@ from toolrt.loading import load_object
 from toolrt.middleware import RedactPaths
 from toolrt.secrets import EnvTokenBroker, FileTokenBroker, TokenBroker
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig, model, open_config
+from toolrt_cli.config.discover import Look, unseen
 from toolrt_cli.config.places import user_config_dir, user_state_dir
 from toolrt_cli.grammar import Globals, UsageError
 from toolrt_cli.packs import BrokenPack, load_listed, place_of
@@ -109,14 +110,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def open_session(settings: Globals, environ: Mapping[str, str]) -> Session:
+def open_session(
+    settings: Globals, environ: Mapping[str, str], look: Look = unseen
+) -> Session:
     """
     Load the config and the packs that it lists.
+
+    Args:
+        look: As for `open_config`.
 
     Raises:
         ConfigError: The config is invalid or not trusted.
     """
-    config = open_config(flag=settings.config, environ=environ, cwd=cwd())
+    config = open_config(flag=settings.config, environ=environ, cwd=cwd(), look=look)
     return session_over(config, settings, environ)
 
 

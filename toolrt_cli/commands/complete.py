@@ -12,22 +12,51 @@ from toolrt_cli import identities
 from toolrt_cli.escape import escape
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import Globals
+from toolrt_cli.packs import need_no_module
+from toolrt_cli.remembered import Seen
 from toolrt_cli.wiring import Session, open_session
 
 
-def complete(words: list[str], settings: Globals, environ: Mapping[str, str]) -> int:
-    """Print the names of one kind, one a line; nothing where there are none."""
+def complete(
+    words: list[str],
+    settings: Globals,
+    environ: Mapping[str, str],
+    *,
+    typed: list[str],
+) -> int:
+    """
+    Print the names of one kind, one a line; nothing where there are none.
+
+    Args:
+        words: The kind, and what narrows it.
+
+        typed: The whole command line, to remember the answer by.
+    """
     names = _KINDS.get(words[0] if words else "")
     if names is None:
         return Exit.USAGE
+    seen = Seen()
     try:
-        session = open_session(settings, environ)
-        lines = [escape(name) for name in names(session, words[1:])]
+        session = open_session(settings, environ, seen.look)
+        answer = "".join(f"{escape(name)}\n" for name in names(session, words[1:]))
     except ToolrtError:
         # A broken config has its say when a command runs, not in the middle of a line.
         return Exit.OK
-    sys.stdout.writelines(line + "\n" for line in lines)
+    sys.stdout.write(answer)
+    if need_no_module(session.config):
+        for path in _own_files():
+            seen.look(path)
+        seen.remember(typed, answer)
     return Exit.OK
+
+
+def _own_files() -> Iterable[str]:
+    """Return the files of the built-in pack, and one that every installation renews."""
+    return [
+        str(module.__file__)
+        for name, module in sys.modules.items()
+        if name.startswith(("toolrt.std", "toolrt_cli.remembered"))
+    ]
 
 
 def _tools(session: Session, _words: list[str]) -> Iterable[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolrt_cli.config.discover import Located, Origin, locate
+from toolrt_cli.config.discover import Located, Look, Origin, locate, unseen
 from toolrt_cli.config.faults import (
     ConfigError,
     Fault,
@@ -30,6 +30,7 @@ __all__ = [
     "Fault",
     "LoadedConfig",
     "Located",
+    "Look",
     "Origin",
     "Position",
     "UntrustedConfigError",
@@ -46,7 +47,7 @@ __all__ = [
 
 
 def open_config(
-    *, flag: str | None, environ: Mapping[str, str], cwd: str
+    *, flag: str | None, environ: Mapping[str, str], cwd: str, look: Look = unseen
 ) -> LoadedConfig:
     """
     Return the config that counts for a command run in *cwd*.
@@ -58,17 +59,20 @@ def open_config(
 
         cwd: The working directory.
 
+        look: Is told each path that decides, before it is read or looked for.
+
     Raises:
         UntrustedConfigError: The file was found and is not trusted as it is now.
 
         ConfigError: The file cannot be used; all its faults.
     """
-    located = locate(flag=flag, environ=environ, cwd=cwd)
+    located = locate(flag=flag, environ=environ, cwd=cwd, look=look)
     if located.path is None:
         return load(located)
     data = read(located)
     if located.origin == "found":
-        from toolrt_cli.config.trust import require_trust
+        from toolrt_cli.config.trust import list_path, require_trust
 
+        look(list_path(environ))
         require_trust(located.path, digest_of(data), environ)
     return load(located, data)

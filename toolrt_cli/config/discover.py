@@ -8,7 +8,7 @@ directory, the user's own, none: in this order, and the first that there is deci
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -23,6 +23,12 @@ from toolrt_cli.config.places import (
 
 Origin = Literal["flag", "environment", "found", "user", "default"]
 VARIABLE: Final = "TOOLRT_CONFIG"
+#: Is told each path that decides, before it is read or looked for.
+Look = Callable[[str], object]
+
+
+def unseen(_path: str) -> None:
+    """Note nothing."""
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -32,7 +38,9 @@ class Located(msgspec.Struct, frozen=True):
     origin: Origin
 
 
-def locate(*, flag: str | None, environ: Mapping[str, str], cwd: str) -> Located:
+def locate(
+    *, flag: str | None, environ: Mapping[str, str], cwd: str, look: Look = unseen
+) -> Located:
     """
     Return the config file that counts. It is not opened.
 
@@ -43,44 +51,53 @@ def locate(*, flag: str | None, environ: Mapping[str, str], cwd: str) -> Located
 
         cwd: Where the search upward begins and what relative names are relative to.
 
+        look: Is told each path that decides, before it is looked for.
+
     Raises:
         ConfigError: A named file does not exist, or a directory on the way up cannot be
             searched: what it may hold must not be passed over in silence.
     """
     if flag is not None:
-        return _named(flag, "flag", environ, cwd)
+        return _named(flag, "flag", environ, cwd, look)
     if variable := environ.get(VARIABLE):
-        return _named(variable, "environment", environ, cwd)
+        return _named(variable, "environment", environ, cwd, look)
     own = os.path.join(user_config_dir(environ), CONFIG_NAME)
-    for directory in _upward(cwd, environ):
+    look(own)
+    for directory in _upward(cwd, environ, look):
         path = os.path.join(directory, CONFIG_NAME)
-        if _exists(path):
+        if _exists(path, look):
             # In the user's config directory it is the user's own, however it is found.
             return Located(path, "user" if path == os.path.realpath(own) else "found")
-    return Located(own, "user") if _exists(own) else Located(None, "default")
+    return Located(own, "user") if _exists(own, look) else Located(None, "default")
 
 
-def _named(name: str, origin: Origin, environ: Mapping[str, str], cwd: str) -> Located:
+def _named(
+    name: str, origin: Origin, environ: Mapping[str, str], cwd: str, look: Look
+) -> Located:
     path = os.path.normpath(os.path.join(cwd, expand_user(name, environ)))
-    if name and _exists(path):
+    if name and _exists(path, look):
         return Located(path, origin)
     how = " (named by TOOLRT_CONFIG)" if origin == "environment" else ""
     raise ConfigError([Fault(file=path, message=f"no such config file{how}")])
 
 
-def _upward(cwd: str, environ: Mapping[str, str]) -> Iterator[str]:
+def _upward(cwd: str, environ: Mapping[str, str], look: Look) -> Iterator[str]:
     """Yield *cwd* and its parents, up to a repository's root, home or the root."""
+    look(home_dir(environ))
     home = os.path.realpath(home_dir(environ))
     directory = os.path.realpath(cwd)
     while True:
         yield directory
         parent = os.path.dirname(directory)
-        if directory in (home, parent) or _exists(os.path.join(directory, ".git")):
+        if directory in (home, parent) or _exists(
+            os.path.join(directory, ".git"), look
+        ):
             return
         directory = parent
 
 
-def _exists(path: str) -> bool:
+def _exists(path: str, look: Look) -> bool:
+    look(path)
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -35,7 +35,7 @@ def state_of(
 
     A trust list that cannot be read, or that others can write, trusts nothing.
     """
-    known = _read(_list_path(environ)).files.get(os.path.realpath(path))
+    known = _read(list_path(environ)).files.get(os.path.realpath(path))
     if known is None:
         return "unknown"
     return "trusted" if known == digest else "edited"
@@ -68,13 +68,14 @@ def trust(path: str, digest: str, environ: Mapping[str, str] | None = None) -> N
     Raises:
         OSError: The list cannot be written.
     """
-    target = _list_path(environ)
+    target = list_path(environ)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
     files = {**_read(target).files, os.path.realpath(path): digest}
     _replace(target, msgspec.json.encode(_TrustList(files=files)))
 
 
-def _list_path(environ: Mapping[str, str] | None) -> str:
+def list_path(environ: Mapping[str, str] | None) -> str:
+    """Return the file of the list; it may not exist."""
     return os.path.join(user_state_dir(environ), FILE_NAME)
 
 
