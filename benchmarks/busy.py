@@ -30,10 +30,12 @@ class Busy(NamedTuple):
     counted: Pair
 
 
-def feed_and_count(store: SqliteEventStore, waiting: Sequence[Record]) -> Busy:
+def feed_and_count(
+    store: SqliteEventStore, waiting: Sequence[Record], *, own_process: bool
+) -> Busy:
     """Return what is stored of *waiting*, given at `GIVEN` a second, and at what cost."""
     alone = _spin(1.0)
-    sink = store.sink(capacity=65_536)
+    sink = store.sink(capacity=65_536, own_process=own_process)
     for event, told in waiting[:_KNOWN]:  # the names in them are looked up once
         sink.on_record(event, told)
     sink.flush(60.0)
