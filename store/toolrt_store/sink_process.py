@@ -25,7 +25,7 @@ from toolrt.audit.call_event import CallEvent
 from toolrt.audit.deadline import deadline_in, seconds_left
 from toolrt.audit.queue_sink import QueueSink
 from toolrt.audit.sinks import BackpressureStrategy
-from toolrt_store import errors
+from toolrt_store import database, errors, sqlite
 from toolrt_store.batch_wire import Answer, Pair, encode_batch, receive, send
 from toolrt_store.parts import Opening, Parts
 from toolrt_store.python_child import boot, command
@@ -42,6 +42,8 @@ _CLOSE_S: Final = 5.0
 _REST_S: Final = 60.0
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 _UNFIT: Final = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+#: No processes left, an interpreter that does not know where it is, or that ends.
+_UNSTARTABLE: Final = (OSError, ValueError, TypeError, RuntimeError)
 _SINCE: Final = "SELECT 1 FROM events AS e WHERE e.seq > ? AND "
 
 
@@ -57,16 +59,16 @@ class _Child:
     """
 
     def __init__(self, opening: Opening, inherited: Sequence[int], head: int) -> None:
-        """Start it. Raises `OSError` or `_GoneError`; then nothing is left of it."""
+        """Start it. Raises one of _UNSTARTABLE; then nothing is left of it."""
         self.head = head
         self._connection, its_end = socket.socketpair()
         try:
             with its_end:
+                # Of the kernel: Python's own has several calls where one will do.
+                limit = struct.pack("ll", int(opening.lock_timeout_s + _SILENCE_S), 0)
+                for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                    self._connection.setsockopt(socket.SOL_SOCKET, option, limit)
                 self._process = _start(its_end, inherited)
-            # Of the kernel: Python's own would have several calls where one will do.
-            limit = struct.pack("ll", int(opening.lock_timeout_s + _SILENCE_S), 0)
-            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-                self._connection.setsockopt(socket.SOL_SOCKET, option, limit)
         except BaseException:
             self._connection.close()
             raise
@@ -211,7 +213,7 @@ class ProcessWriter:
         try:
             # Where `kill` finds it, before it is waited for.
             child = self._child = _Child(self._opening, inherited, head)
-        except (OSError, ValueError) as error:
+        except _UNSTARTABLE as error:
             self._rest(f"cannot be started: {error}")
             return
         try:
@@ -240,13 +242,12 @@ class ProcessWriter:
     def _has_since(self, head: int, pairs: Sequence[Pair]) -> bool:
         """Return whether the batch *pairs* was committed, above *head*."""
         with self._changing() as parts:
-            for event, _ in pairs:
-                condition = id_condition(f"{event.call_id}/call")
-                values = (head, *condition.values)
-                found = parts.connection.execute(_SINCE + condition.sql, values)
-                if found.fetchone() is None:
-                    return False  # it was one commit
-        return True
+            try:
+                # Of one commit all are there, or none.
+                return all(_is_above(parts, head, event) for event, _ in pairs)
+            except sqlite.Error as error:
+                path, waited_s = parts.path, database.BUSY_TIMEOUT_S
+                raise errors.from_sqlite(path, error, waited_s=waited_s) from error
 
     def _heed(self, child: _Child, answer: Answer, pairs: Sequence[Pair]) -> None:
         path, problem = self._opening.path, answer.seal_problem
@@ -261,6 +262,14 @@ class ProcessWriter:
             case "refused":
                 # Tried again here: what it is about is found, and none suffers for it.
                 self._here.write_records(pairs)
+
+
+def _is_above(parts: Parts, seq: int, event: CallEvent) -> bool:
+    condition = id_condition(f"{event.call_id}/call")
+    values = (seq, *condition.values)
+    return (
+        parts.connection.execute(_SINCE + condition.sql, values).fetchone() is not None
+    )
 
 
 def _nothing() -> None:
@@ -313,14 +322,3 @@ class ProcessSink(QueueSink):
 
     def _end_writer(self) -> None:
         self._other.end()
-
-
-def make_process_sink(
-    store: CallStore,
-    opening: Opening,
-    changing: Callable[[], AbstractContextManager[Parts]],
-    capacity: int,
-    backpressure: BackpressureStrategy,
-) -> ProcessSink:
-    """Return the sink that has CallEvents stored by another process."""
-    return ProcessSink(store, opening, changing, capacity, backpressure)

@@ -415,9 +415,9 @@ class SqliteEventStore:
                 start, with the first events; without it the writing goes on here.
         """
         if own_process and self._opening is not None:
-            from toolrt_store.sink_process import make_process_sink
+            from toolrt_store.sink_process import ProcessSink
 
-            sink: QueueSink = make_process_sink(
+            sink: QueueSink = ProcessSink(
                 self, self._opening, self._changing, capacity, backpressure
             )
         else:
