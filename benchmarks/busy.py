@@ -13,10 +13,11 @@ from toolrt.audit.call_event import CallEvent
 from toolrt.event import CallDetails
 from toolrt_store import SqliteEventStore
 
-#: Events a second: a little over the 30,000 that are asked for, so that they can be met.
-GIVEN = 30_300
+#: Events a second: over the 30,000 that are asked for by more than one batch may hold.
+GIVEN = 31_000
 _PART = 600
 _KNOWN = 10_000
+_ALONE_S = 2.0
 _SETTLING_S = 2.0
 _MEASURED_S = 4.0
 
@@ -30,10 +31,12 @@ class Busy(NamedTuple):
     counted: Pair
 
 
-def feed_and_count(store: SqliteEventStore, waiting: Sequence[Record]) -> Busy:
+def feed_and_count(
+    store: SqliteEventStore, waiting: Sequence[Record], *, own_process: bool
+) -> Busy:
     """Return what is stored of *waiting*, given at `GIVEN` a second, and at what cost."""
-    alone = _spin(1.0)
-    sink = store.sink(capacity=65_536)
+    once = _spin(_ALONE_S)
+    sink = store.sink(capacity=65_536, own_process=own_process)
     for event, told in waiting[:_KNOWN]:  # the names in them are looked up once
         sink.on_record(event, told)
     sink.flush(60.0)
@@ -54,6 +57,8 @@ def feed_and_count(store: SqliteEventStore, waiting: Sequence[Record]) -> Busy:
     stored = (sink.stats().written - before) / _MEASURED_S
     feeder.join()
     sink.close(60.0)
+    # Whatever else ran beside one of them: a thread that is alone is not slower.
+    alone = max(once, _spin(_ALONE_S))
     return Busy((stored, GIVEN), (counted, alone))
 
 

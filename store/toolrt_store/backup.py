@@ -21,17 +21,12 @@ from typing import Final
 import msgspec
 
 from toolrt_store import database, errors, files, sqlite
+from toolrt_store.python_child import boot, command
 
 _STEP_PAGES: Final = 1024
 _PAUSE_S: Final = 0.005
 _SNAPSHOT: Final = "SELECT coalesce(max(seq), 0) FROM events"
-# -I and -S leave only Python itself; then come the directories where this process found
-# what is needed, installed or not, so that nothing in them stands for a module of Python.
-_BOOT: Final = (
-    "import sys; n = int(sys.argv[1]); sys.path += sys.argv[2 : 2 + n];"
-    " from toolrt_store.backup import main; sys.exit(main(sys.argv[2 + n :]))"
-)
-_NEEDED: Final = ("toolrt_store", "toolrt", "msgspec", "pysqlite3")
+_BOOT: Final = boot("toolrt_store.backup")
 _FAILED: Final = 6
 _USAGE: Final = 2
 
@@ -77,11 +72,9 @@ def backup(source: str, target: str, *, timeout_s: float) -> int:
 
 
 def _start(source: str, target: str) -> subprocess.Popen[bytes]:
-    roots = _roots()
-    arguments = [str(len(roots)), *roots, source, target]
     try:
         return subprocess.Popen(  # noqa: S603 - this interpreter, without a shell
-            [sys.executable, "-I", "-S", "-c", _BOOT, *arguments],
+            command(_BOOT, source, target),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,13 +104,6 @@ def _error_of(answer: _Answer) -> errors.StoreError:
     if answer.code == errors.ForeignStoreError.code:
         return errors.ForeignStoreError(answer.path, answer.problem)
     return errors.StoreUnavailableError(answer.path, answer.problem)
-
-
-def _roots() -> list[str]:
-    """Return where the packages that the process needs were found by this one."""
-    loaded = [sys.modules[name] for name in _NEEDED if name in sys.modules]
-    found = [os.path.abspath(one.__file__) for one in loaded if one.__file__]
-    return list(dict.fromkeys(os.path.dirname(os.path.dirname(one)) for one in found))
 
 
 def copy_store(

@@ -60,6 +60,14 @@ class Liveness:
             self._held.discard(slot)
             self._set(fcntl.F_UNLCK, slot)
 
+    def lent(self) -> tuple[int, ...]:
+        """
+        Return the descriptors that a child inherits so that the bytes stay held.
+
+        Where the locks belong to the open file: there until both have closed it.
+        """
+        return (self._fd,) if _OFD and self._fd is not None else ()
+
     def live_slots(self) -> frozenset[int]:
         """
         Return the slots that are held by living processes, this one included.

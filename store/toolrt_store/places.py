@@ -24,6 +24,7 @@ from toolrt_store.rows import GATE_COLUMN, Encoded
 _RETRY_MS: Final = 1_000
 _TAKEN: Final = "SELECT seq, process FROM places WHERE tool = ?"
 _TAKE: Final = "INSERT INTO places (seq, tool, process) VALUES (?, ?, ?)"
+_ALL_TAKEN: Final = "SELECT seq FROM places"
 _LEAVE: Final = "DELETE FROM places WHERE seq = ?"
 # A clock that was set back leaves admissions in the future; those of another age go.
 _EXPIRE: Final = "DELETE FROM admissions WHERE key = ? AND (at_us <= ? OR at_us > ?)"
@@ -32,7 +33,11 @@ _ADMIT: Final = "INSERT INTO admissions (key, at_us, seq) VALUES (?, ?, ?)"
 
 
 class Places:
-    """The limits of one connection. Used inside a writing transaction only."""
+    """
+    The limits of one connection. Used inside a writing transaction only.
+
+    ``ends_others``: calls end here that were let in over another connection.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Places:
         self._connection = connection
         self._dictionary = dictionary
         self._liveness = liveness
+        self.ends_others = False
         self._held: set[int] = set()
         self._taken: set[int] = set()
         self._left: set[int] = set()
@@ -68,8 +74,10 @@ class Places:
 
     def leave(self, encoded: Sequence[Encoded]) -> None:
         """Give the places back of the attempts that *encoded* ends."""
-        if self._held:
-            ended = {one.columns[GATE_COLUMN] for one in encoded} & self._held
+        if self._held or self.ends_others:
+            taken = {row[0] for row in self._connection.execute(_ALL_TAKEN)}
+            self._held &= taken  # where a call ended elsewhere its place is gone
+            ended = {one.columns[GATE_COLUMN] for one in encoded} & taken
             self._connection.executemany(_LEAVE, [(seq,) for seq in ended])
             self._left |= ended
 

@@ -18,7 +18,9 @@ BLOCK: Final = Block()
 _Pair = tuple[CallEvent, CallDetails | None]
 
 
-class _Store(Protocol):
+class CallStore(Protocol):
+    """What a writer of CallEvents needs of a store."""
+
     def append_calls(self, calls: Sequence[_Pair]) -> BatchWriteSummary:
         """Store *calls*, all or none."""
 
@@ -26,7 +28,7 @@ class _Store(Protocol):
 class StoreWriter:
     """Writes batches of CallEvents to a store; stands behind a `toolrt.QueueSink`."""
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: CallStore) -> None:
         self._store = store
 
     def write(self, events: Sequence[CallEvent]) -> None:
@@ -61,7 +63,7 @@ class StoreWriter:
 
 
 def make_sink(
-    store: _Store, capacity: int, backpressure: BackpressureStrategy
+    store: CallStore, capacity: int, backpressure: BackpressureStrategy
 ) -> QueueSink:
     """Return the sink that stores CallEvents in *store*."""
     from toolrt.audit.queue_sink import QueueSink

@@ -46,7 +46,7 @@ from toolrt_store.grant_sets import GrantSets
 from toolrt_store.guard import DEFAULT_RESERVE, Guard
 from toolrt_store.liveness import Liveness
 from toolrt_store.lock import WriteLock
-from toolrt_store.parts import Parts
+from toolrt_store.parts import Opening, Parts
 from toolrt_store.plain import Call
 from toolrt_store.query import Condition
 from toolrt_store.ranges import Range
@@ -121,6 +121,7 @@ class SqliteEventStore:
         self._guard: Guard | None = None
         self._sealer_made: Sealer | None = None
         self._anchor: str | None = None
+        self._opening: Opening | None = None
         self._lock_timeout_s = DEFAULT_LOCK_TIMEOUT_S
         self._is_closed = False
         self._pid = os.getpid()
@@ -194,6 +195,15 @@ class SqliteEventStore:
             lock.close()
             raise
         store._anchor = anchor
+        store._opening = Opening(
+            path=full_path,
+            store_id=store.store_id,
+            durability=durability,
+            lock_timeout_s=lock_timeout_s,
+            group=group,
+            reserve=reserve,
+            anchor=None if anchor is None else os.path.abspath(anchor),
+        )
         try:
             store._begin_writing(lock, lock_timeout_s, guard)
         except BaseException:
@@ -391,14 +401,27 @@ class SqliteEventStore:
         *,
         capacity: int = DEFAULT_AUDIT_QUEUE_CAPACITY,
         backpressure: BackpressureStrategy = BLOCK,
+        own_process: bool = False,
     ) -> QueueSink:
         """
         Return a sink that stores CallEvents here, in batches, behind a bounded queue.
 
         What is read from this store includes what its sinks have accepted, and `close`
         writes it out.
+
+        Args:
+            own_process: Another process does the writing: for a program whose threads
+                leave the interpreter's lock no time. It costs that process and its
+                start, with the first events; without it the writing goes on here.
         """
-        sink = make_sink(self, capacity, backpressure)
+        if own_process and self._opening is not None:
+            from toolrt_store.sink_process import ProcessSink
+
+            sink: QueueSink = ProcessSink(
+                self, self._opening, self._changing, capacity, backpressure
+            )
+        else:
+            sink = make_sink(self, capacity, backpressure)
         self._sinks.append(sink)
         return sink
 
@@ -589,7 +612,9 @@ class SqliteEventStore:
     @property
     def seal_problem(self) -> errors.StoreError | None:
         """Why the last checkpoint was not written, or its anchor not told; or None."""
-        return None if self._sealer_made is None else self._sealer_made.problem
+        own = None if self._sealer_made is None else self._sealer_made.problem
+        told = (getattr(sink, "seal_problem", None) for sink in self._sinks)
+        return own or next(filter(None, told), None)
 
     def checkpoints(self) -> list[SignedCheckpoint]:
         """Return the checkpoints, oldest first. Nothing is verified."""

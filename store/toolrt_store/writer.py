@@ -135,6 +135,10 @@ class Writer:
         with self._lock.hold(lock_timeout_s):
             self.transact(change)
 
+    def owes(self) -> bool:
+        """Return whether the next commit has more to store than its events."""
+        return self._slot is None or bool(self.postponed)
+
     def locked(self, timeout_s: float) -> AbstractContextManager[None]:
         """Return what holds the writing lock for the body of a ``with`` block."""
         return self._lock.hold(timeout_s)

@@ -64,17 +64,23 @@ def tee(tmp_path: Path) -> tuple[Any, Callable[[], list[str]]]:
     return sink, written
 
 
-def store(tmp_path: Path) -> tuple[Any, Callable[[], list[str]]]:
+def store(
+    tmp_path: Path, *, own_process: bool = False
+) -> tuple[Any, Callable[[], list[str]]]:
     opened = SqliteEventStore.open(tmp_path / "state" / "audit.db")
 
     def written() -> list[str]:
         items = opened.query_events().items
         return [str(one.call_id) for one in reversed(items)]
 
-    return opened.sink(), written
+    return opened.sink(own_process=own_process), written
 
 
-KINDS = [memory, queue, queue_of_pairs, json_lines, tee, store]
+def store_process(tmp_path: Path) -> tuple[Any, Callable[[], list[str]]]:
+    return store(tmp_path, own_process=True)
+
+
+KINDS = [memory, queue, queue_of_pairs, json_lines, tee, store, store_process]
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
