@@ -1,5 +1,6 @@
 """The SQLite event store of toolrt: durable, append-only, shared by processes."""
 
+from toolrt_store.answers import GROUP_FIELDS, VALUE_FIELDS
 from toolrt_store.attempts import (
     ATTEMPT_FIELDS,
     DECISIONS,
@@ -24,7 +25,7 @@ from toolrt_store.errors import (
 from toolrt_store.schema import SCHEMA_VERSION
 from toolrt_store.sink import StoreWriter
 from toolrt_store.sqlite import SQLITE_VERSION
-from toolrt_store.store import GROUP_FIELDS, VALUE_FIELDS, SqliteEventStore
+from toolrt_store.store import SqliteEventStore
 from toolrt_store.usage import Coverage, SourceUsage, Usage
 
 __all__ = [

@@ -62,12 +62,12 @@ def backup(source: str, target: str, *, timeout_s: float) -> int:
             problem = f"the backup of {source} took longer than {timeout_s:g} s"
             raise errors.StoreUnavailableError(target, problem) from None
         finally:
-            # Also when we are interrupted: its half of a copy goes with it.
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-                with suppress(errors.StoreError):
-                    _discard(_part_path(target, process.pid))
+            # Also when we are interrupted: its half of a copy goes with it, even if it
+            # ended by itself this moment.
+            process.kill()
+            process.wait()
+            with suppress(errors.StoreError):
+                _discard(_part_path(target, process.pid))
     return _understood(source, target, said, complaint)
 
 

@@ -315,6 +315,22 @@ def test_empty_store_covers_nothing(store: SqliteEventStore) -> None:
     assert store.coverage() == Coverage(0, None, None)
 
 
+def test_an_event_that_cannot_be_stored_fails_alone(store: SqliteEventStore) -> None:
+    """Those of its batch are stored, with details or without."""
+    sink = store.sink()
+    wire = CallEvent(rfc3339(NOON_US), "a", "std:x", 1, Success(), "hot")
+
+    sink.on_call(wire)
+    sink.on_call(wire.replace(call_id="b", tool_id="std:\ud800"))
+    sink.on_record(wire.replace(call_id="c", tool_id="std:\ud800"), details())
+    sink.on_call(wire.replace(call_id="d"))
+    sink.close()
+
+    stats = sink.stats()
+    assert (stats.written, stats.failed) == (2, 2)
+    assert {one.call_id for one in store.query_events().items} == {"a", "d"}
+
+
 def test_sink_stores_call_events(store: SqliteEventStore) -> None:
     """A sink stores what it is given, with details where there are some."""
     sink = store.sink()
