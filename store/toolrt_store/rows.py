@@ -310,10 +310,11 @@ def kept_extra(found: dict[str, Any]) -> str | None:
 def _json(value: dict[str, Any]) -> str:
     try:
         text = _ENCODE(value).decode()
+        # Also catches what JSON would change without a word, such as NaN.
+        is_kept = msgspec.json.decode(text) == _as_lists(value)
     except (TypeError, RecursionError) as error:
         raise ValueError("an event holds what is no plain JSON") from error
-    # Also catches what JSON would change without a word, such as NaN.
-    if msgspec.json.decode(text) != _as_lists(value):
+    if not is_kept:
         raise ValueError("an event holds what JSON does not keep")
     return text
 

@@ -144,3 +144,19 @@ def test_what_only_looks_like_a_whole_number_is_refused(
             store.append_event(event)
 
     assert store.count_events() == 0
+
+
+@pytest.mark.parametrize("depth", [500, 900, 3_000])
+def test_what_is_nested_too_deeply_is_refused(
+    store: SqliteEventStore, depth: int
+) -> None:
+    """By an error of the store, whichever part of it gives up first."""
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    event = call_event(1)
+
+    with pytest.raises(StoreError, match="no plain JSON"):
+        store.append_event(replace(event, payload={**event.payload, "x": nested}))
+
+    assert store.append_event(event).seq == 1
