@@ -119,7 +119,8 @@ def test_long_grants_without_details_are_cut_and_verify(db_path: Path) -> None:
     """The same for what only the payload tells of."""
     source = {"kind": "ucan_chain", "issuer_did": LONG, "chain_depth": 1}
     event = call_event(1)
-    payload = event.payload | {
+    payload = {
+        **event.payload,
         "granted_capabilities": [LONG],
         "capability_provenance": [{"cap": LONG, "source": source}],
     }
