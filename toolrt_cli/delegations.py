@@ -97,7 +97,9 @@ def identity_of(
     try:
         if key_file is None:
             return Identity(did)
-        return Identity.from_seed(identities.seed_of(key_file))
+        found = Identity.from_seed(identities.seed_of(key_file))
+        # The file may hold the key of somebody else by now.
+        return found if found.did == did else Identity(did)
     except UcanError as exc:
         table = config.config.callers.get(caller)
         if table is None or table.did != did:

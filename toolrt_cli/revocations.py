@@ -15,6 +15,7 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping
+from threading import Lock
 from typing import Final
 
 from toolrt.errors import ToolrtError
@@ -45,6 +46,9 @@ class Revocations:
     """
     The digests that a file revokes, as it is whenever it is asked.
 
+    What it was seen to revoke stays revoked, whatever becomes of the file. Safe to share
+    between threads.
+
     Args:
         path: The file.
 
@@ -56,38 +60,43 @@ class Revocations:
         self._may_be_missing = may_be_missing
         self._seen: tuple[int, ...] | None = None
         self._digests: frozenset[str] = frozenset()
+        self._lock = Lock()
 
     def __contains__(self, digest: object) -> bool:
         """
         Return whether *digest* is revoked.
 
         Raises:
-            RevocationsError: It cannot be told: the file is missing, a link, larger
+            RevocationsError: It cannot be told: the file is missing or gone, a link, larger
                 than 16 MiB, another's or open to the writing of others, or has a line
                 that is no digest.
         """
-        return digest in self._read()
+        with self._lock:
+            return digest in self._read()
 
     def count(self) -> int:
         """Return how many digests are revoked. Raises as being asked for one does."""
-        return len(self._read())
+        with self._lock:
+            return len(self._read())
 
     def _read(self) -> frozenset[str]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _SAFE)
         except FileNotFoundError as exc:
-            if self._may_be_missing:
-                return frozenset()
+            if self._may_be_missing and self._seen is None:
+                return self._digests
             raise RevocationsError(self.path, _MISSING) from exc
         except OSError as exc:
             raise RevocationsError(self.path, _reason(exc, "read")) from exc
         try:
             info = os.fstat(descriptor)
             _require_safe(self.path, info)
-            seen = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+            # Anybody who may write to it can set its mtime, nobody its ctime.
+            times = (info.st_mtime_ns, info.st_ctime_ns)
+            seen = (info.st_dev, info.st_ino, info.st_size, *times)
             if seen != self._seen:
                 with open(descriptor, "rb", closefd=False) as file:
-                    self._digests = _parsed(self.path, file.read(_MAX_BYTES + 1))
+                    self._digests |= _parsed(self.path, file.read(_MAX_BYTES + 1))
                 self._seen = seen
         finally:
             os.close(descriptor)
@@ -186,7 +195,9 @@ def _require_safe(path: str, info: os.stat_result) -> None:
 
 def _parsed(path: str, data: bytes) -> frozenset[str]:
     found = set()
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+    # A lone CR ends a line, too: what stands behind it is no note.
+    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for number, line in enumerate(lines.decode("utf-8", "replace").split("\n"), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -19,7 +19,7 @@ import msgspec
 from toolrt.audit.call_event import CapProvenance, StringAllowList, UcanChain
 from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant, Link
 from toolrt_store import sqlite
-from toolrt_store.dictionary import Dictionary, Memo
+from toolrt_store.dictionary import Dictionary, Memo, cut
 
 #: Where a grant came from; None where the event does not say.
 Source: TypeAlias = AllowRule | ChainLink | StringAllowList | UcanChain | None
@@ -152,6 +152,10 @@ class GrantSets:
         )
 
     def _number(self, grants: Grants) -> int:
+        # What is too long is kept cut, and the set found by what is kept.
+        grants = tuple(
+            grant_of(cut(one.capability), _cut(one.source)) for one in grants
+        )
         digest = _digest([(one.capability, one.source) for one in grants])
         found = self._rows.find("SELECT id FROM grant_sets WHERE digest = ?", digest)
         if found is not None:
@@ -221,6 +225,24 @@ def grant_of(capability: str, source: Source) -> Grant | StatedGrant:
 def granted(grants: Iterable[Grant | StatedGrant]) -> tuple[str, ...]:
     """Return the capabilities of *grants*, each once, in their order."""
     return tuple(dict.fromkeys(one.capability for one in grants))
+
+
+def _cut(source: Source) -> Source:
+    """Return *source* with its names as the dictionary keeps them."""
+    if isinstance(source, AllowRule):
+        names = {
+            "pattern": source.pattern,
+            "file": source.file,
+            "config": source.config,
+        }
+    elif isinstance(source, ChainLink):
+        names = {"issuer": source.issuer, "digest": source.digest}
+    elif isinstance(source, UcanChain):
+        names = {"issuer_did": source.issuer_did}
+    else:
+        return source
+    kept = {name: text and cut(text) for name, text in names.items()}
+    return msgspec.structs.replace(source, **kept)
 
 
 def _source_digest(source: Source) -> bytes:

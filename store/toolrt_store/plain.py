@@ -113,6 +113,7 @@ def encode_call(
     if (
         number is None
         or at_us is None
+        or type(event.duration_ms) is not int
         or event.cursor_page is not None
         or event.caller_id != details.caller
         or event.granted_capabilities != granted
@@ -237,7 +238,9 @@ def encode_gate(
         or details.caller != event.caller_id
         or details.parent_call_id is not None
         or details.grants.refusal is not None
+        or type(event.created_at_us) is not int
         or not 0 <= event.created_at_us < _PLAIN_TIME
+        or type(event.duration_ms) is not int
         or payload
         != {
             "timestamp": rfc3339(event.created_at_us),

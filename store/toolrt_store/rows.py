@@ -7,7 +7,7 @@ what else they share to it. What is left over, which for ordinary events is noth
 into ``extra`` as JSON: ``payload`` and ``absent`` (how the payload differs from what the
 columns say), ``missing``, ``retry_after_ms``, ``cursor_page``, ``parent_call_id``,
 ``details`` (where they differ from the event, and a refusal), ``substrate``, and ``cut``
-in place of all of it where it is too large.
+in place of all of it but ``details`` where it is too large.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def encode(
     """
     if event.call_id is None and event.kind != "system":
         raise ValueError(f"a {event.kind} event needs a call id")
+    if type(event.duration_ms) is not int or type(event.created_at_us) is not int:
+        raise ValueError("a time is no whole number")  # a column would make it one
     details = event.details or _NO_DETAILS
     facts = read_facts(event)
     grants: Grants = (
@@ -298,17 +300,21 @@ def kept_extra(found: dict[str, Any]) -> str | None:
     text = _json(found)
     if len(text) > MAX_EXTRA_BYTES:
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return _json({"cut": {"characters": len(text), "sha256": digest}})
+        left = {"cut": {"characters": len(text), "sha256": digest}}
+        # That a token was refused, and whose call it is, no size of the rest hides.
+        whole = _json(left | {k: found[k] for k in ("details",) if k in found})
+        return whole if len(whole) <= MAX_EXTRA_BYTES else _json(left)
     return text
 
 
 def _json(value: dict[str, Any]) -> str:
     try:
         text = _ENCODE(value).decode()
+        # Also catches what JSON would change without a word, such as NaN.
+        is_kept = msgspec.json.decode(text) == _as_lists(value)
     except (TypeError, RecursionError) as error:
         raise ValueError("an event holds what is no plain JSON") from error
-    # Also catches what JSON would change without a word, such as NaN.
-    if msgspec.json.decode(text) != _as_lists(value):
+    if not is_kept:
         raise ValueError("an event holds what JSON does not keep")
     return text
 

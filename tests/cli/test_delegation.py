@@ -677,3 +677,49 @@ class TestRevoke:
         file.write_text(f"{DIGEST}\nabc\n")
         with pytest.raises(RevocationsError, match="line 2 is no digest"):
             assert DIGEST in revoked
+
+    def test_the_end_of_a_line_may_be_a_lone_return(self, file: Path) -> None:
+        """What stands behind it is a line, and no note of the one before."""
+        write_private(file, f"# ours\r{DIGEST}\r{'cd' * 32}  left\r")
+        revoked = Revocations(str(file), may_be_missing=False)
+
+        assert DIGEST in revoked
+        assert "cd" * 32 in revoked
+
+    @pytest.mark.parametrize("becomes", ["empty", "gone", "another"])
+    def test_what_was_revoked_stays_revoked(self, file: Path, becomes: str) -> None:
+        """Whoever empties or loses the file revives nothing in a service that goes on."""
+        write_private(file, DIGEST)
+        revoked = Revocations(str(file), may_be_missing=True)
+        assert DIGEST in revoked
+
+        if becomes == "gone":
+            file.unlink()
+            with pytest.raises(RevocationsError, match="is missing"):
+                assert DIGEST in revoked
+        else:
+            file.write_text("" if becomes == "empty" else "cd" * 32)
+            assert DIGEST in revoked
+            assert ("cd" * 32 in revoked) == (becomes == "another")
+
+    def test_a_file_of_the_same_size_and_time_is_read_again(self, file: Path) -> None:
+        """Its time can be set by anybody who writes to it."""
+        write_private(file, "cd" * 32)
+        revoked = Revocations(str(file), may_be_missing=False)
+        assert DIGEST not in revoked
+        before = file.stat()
+
+        file.write_text(DIGEST)
+        # Until the clock of the file system has gone on: it ticks every few milliseconds.
+        while file.stat().st_ctime_ns == before.st_ctime_ns:
+            file.write_text(DIGEST)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert DIGEST in revoked
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write *text* to *file*, in directories that are made."""
+    file.parent.mkdir(parents=True, mode=0o700)
+    file.touch(mode=0o600)
+    file.write_text(text)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from toolrt.ucan import did_of_seed
+from toolrt_cli import identities
 from toolrt_store import SqliteEventStore
 
 from .conftest import Cli, Ran
@@ -279,6 +280,22 @@ class TestRefused:
         """An identity of the caller's name, but not of its did."""
         hold("bot", OTHER)
         delegated("t", "fs:read")
+
+        assert refused(cli(*read("--proof", "t", "--json")), "possession")
+
+    def test_a_key_that_is_changed_while_it_is_looked_for(
+        self, cli: Cli, trusting: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The config says whose key it is: another that is there by now shows nothing."""
+        delegated("t", "fs:read", audience=OTHER)
+        find = identities.find_did
+
+        def find_and_change(*asked: Any) -> identities.KeyFile | None:
+            found = find(*asked)
+            hold("bot", OTHER)
+            return found
+
+        monkeypatch.setattr(identities, "find_did", find_and_change)
 
         assert refused(cli(*read("--proof", "t", "--json")), "possession")
 

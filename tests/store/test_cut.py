@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from toolrt.audit.call_event import InvalidArgs
-from toolrt_store import SqliteEventStore
+from toolrt.capability import AllowRule, CapabilitySet, ChainLink, Grant, Refusal
+from toolrt_store import SqliteEventStore, StoreError
 from toolrt_store.dictionary import MAX_TEXT, cut
 
-from .samples import call_event, details, gate_event
+from .samples import call_event, call_id, details, gate_event
 
 LONG = "ä" + "x" * 3_000
 
@@ -73,3 +76,88 @@ def test_two_long_names_that_begin_alike_are_two(store: SqliteEventStore) -> Non
 
     assert store.count_events(EventFilter(callers=(cut(names[0]),))) == 1
     assert store.count_events(EventFilter(callers=(names[1],))) == 1
+
+
+def test_a_refusal_is_kept_whatever_its_event_holds_besides(
+    store: SqliteEventStore,
+) -> None:
+    """Who makes the call chooses how long the id of its session is."""
+    refused = CapabilitySet(refusal=Refusal("expired", "ab" * 32))
+    told = details(grants=refused, parent_call_id=call_id(9))
+    event = gate_event(1, session_id="s" * 70_000, details=told)
+
+    found = store.get_event(store.append_event(event).id)
+
+    assert found is not None
+    assert found.details == told
+    assert store.verify().is_intact
+
+
+SOURCES = [
+    pytest.param(AllowRule(pattern=LONG, file=LONG, config=LONG), id="rule"),
+    pytest.param(ChainLink(issuer=LONG, depth=1, digest=LONG), id="chain"),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_long_grants_are_cut_and_verify(
+    db_path: Path, source: AllowRule | ChainLink
+) -> None:
+    """A set is found by what is kept of it, so it is not taken for another's work."""
+    told = details(grants=CapabilitySet((Grant(LONG, source),)))
+    with SqliteEventStore.open(db_path) as store:
+        store.append_events([gate_event(1, details=told), gate_event(2, details=told)])
+
+    with SqliteEventStore.open(db_path) as store:
+        assert store.verify().is_intact
+        (found, _) = store.query_events().items
+    assert found.details is not None
+    assert found.details.grants.granted == (shown(LONG),)
+
+
+def test_long_grants_without_details_are_cut_and_verify(db_path: Path) -> None:
+    """The same for what only the payload tells of."""
+    source = {"kind": "ucan_chain", "issuer_did": LONG, "chain_depth": 1}
+    event = call_event(1)
+    payload = {
+        **event.payload,
+        "granted_capabilities": [LONG],
+        "capability_provenance": [{"cap": LONG, "source": source}],
+    }
+    with SqliteEventStore.open(db_path) as store:
+        store.append_event(replace(event, payload=payload))
+
+    with SqliteEventStore.open(db_path) as store:
+        assert store.verify().is_intact
+
+
+@pytest.mark.parametrize("value", [5.0, True])
+def test_what_only_looks_like_a_whole_number_is_refused(
+    store: SqliteEventStore, value: Any
+) -> None:
+    """The column would hold 5 or 1: not what the chain is over."""
+    for event in (
+        replace(gate_event(1, details=details()), duration_ms=value),
+        replace(call_event(1, details=details()), duration_ms=value),
+        replace(gate_event(1), created_at_us=value),
+    ):
+        with pytest.raises(StoreError, match="no whole number"):
+            store.append_event(event)
+
+    assert store.count_events() == 0
+
+
+@pytest.mark.parametrize("depth", [500, 900, 3_000])
+def test_what_is_nested_too_deeply_is_refused(
+    store: SqliteEventStore, depth: int
+) -> None:
+    """By an error of the store, whichever part of it gives up first."""
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    event = call_event(1)
+
+    with pytest.raises(StoreError, match="no plain JSON"):
+        store.append_event(replace(event, payload={**event.payload, "x": nested}))
+
+    assert store.append_event(event).seq == 1

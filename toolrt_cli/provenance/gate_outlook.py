@@ -21,7 +21,22 @@ _ANY: Final = "*"
 def outlook(facts: Facts, caller: str, capability: str) -> list[Document]:
     """Return an item for each tool that needs *capability*: what the gate would say."""
     found = [one for one in facts.tools or () if capability in one.capabilities]
-    return [_verdict(facts, caller, tool) for tool in found]
+    return [_for_actors(facts, caller, _verdict(facts, caller, tool)) for tool in found]
+
+
+def _for_actors(facts: Facts, caller: str, verdict: Document) -> Document:
+    """Return *verdict* as it is where only some actors may call as *caller*."""
+    table = facts.callers.get(caller)
+    if table is None or table.actors is None or verdict["decision"] == "deny":
+        return verdict
+    who = ", ".join(table.actors) or "nobody"
+    source = {"file": facts.config_path, "line": table.actors_line}
+    return {
+        **verdict,
+        "decision": "depends" if table.actors else "deny",
+        "source": source if facts.config_path else None,
+        "reason": f"only {who} may call as {caller}",
+    }
 
 
 def _verdict(facts: Facts, caller: str, tool: Tool) -> Document:

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from toolrt.ucan import CODES, UcanError, binding_pairs, fits, read_chain, token_digest
+from toolrt.ucan import (
+    CODES,
+    Limits,
+    UcanError,
+    binding_pairs,
+    fits,
+    read_chain,
+    token_digest,
+)
 
 from .simulator import AT, HEADER, NONCE, DelegationSimulator, sign, to_json
 
@@ -143,6 +151,16 @@ PAYLOADS = [
     pytest.param(caps("0.a_b:/-z"), None, id="every sign"),
     pytest.param(BASE | {"prf": []}, None, id="no proof"),
 ]
+
+
+def test_a_text_without_an_end_is_looked_at_once() -> None:
+    """Looked at again from each quote in it, this one would take minutes."""
+    token = sign(b"[" * 9 + b'"' + b'\\"' * 200_000, WORLD.root)
+
+    with pytest.raises(UcanError) as caught:
+        read_chain(token, limits=Limits(max_chars=len(token)))
+
+    assert caught.value.code == "json_depth"
 
 
 @pytest.mark.parametrize(("payload", "code"), PAYLOADS)
