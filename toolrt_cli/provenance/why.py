@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from toolrt_cli.listing import now_us
 from toolrt_cli.provenance.answer import Used, explain
 from toolrt_cli.provenance.facts import Token
 from toolrt_cli.provenance.text import describe
@@ -39,6 +38,9 @@ def _tokens(session: Session, caller: str, files: Sequence[str]) -> Sequence[Tok
     table = session.config.config.callers.get(caller)
     if not files and not (table and table.proofs):
         return ()
+    from toolrt_cli.provenance.known import latest_us
     from toolrt_cli.provenance.tokens import tokens_of
+    from toolrt_cli.reading import open_to_read
 
-    return tokens_of(session.config, caller, files, now_us=now_us())
+    with open_to_read(session) as store:
+        return tokens_of(session.config, caller, files, now_us=latest_us(store))
