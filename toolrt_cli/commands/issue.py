@@ -127,7 +127,8 @@ def _bindings(words: tuple[str, ...]) -> Mapping[str, Any]:
     try:
         return parse_pairs(words, schema=ANYTHING, read_file=_no_file)
     except ArgumentSyntaxError as exc:
-        raise UsageError(f"--with {exc}", next_step=_HELP) from exc
+        problem = str(exc).removeprefix("arguments: ")
+        raise UsageError(f"--with {problem}", next_step=_HELP) from exc
 
 
 def _start(options: Options, parent: Link | None, now: int) -> int:
