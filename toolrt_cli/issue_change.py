@@ -69,6 +69,8 @@ def smallest_change(
             "capabilities are 1 to 64 different names of a-z, 0-9 and _.:/-",
             "name each capability in full: there are no wildcards",
         )
+    if exc.code in ("did", "weak_key"):
+        return Refusal("", "--to an identity, a caller with a did, or did:key:z6Mk…")
     if exc.code == "depth":
         return Refusal(
             f"a chain has at most {limits.max_depth} links",

@@ -212,7 +212,19 @@ def _unknown_tool(error: Any) -> Advice:
 
 
 def _unknown_name(error: Any) -> Advice:
-    return Advice(details=_did_you_mean(error.near))
+    step = _NAME_STEPS.get(error.kind)
+    return Advice(
+        details=_did_you_mean(error.near), next=(step,) if step is not None else ()
+    )
+
+
+#: Where the names of a kind are listed.
+_NAME_STEPS: Final = {
+    "caller": "toolrt config show, toolrt identity list and toolrt audit values caller",
+    "capability": "toolrt pack handlers",
+    "identity": "toolrt identity list",
+    "time or call": "toolrt help time; toolrt audit query lists the calls",
+}
 
 
 def _did_you_mean(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,13 @@ from toolrt_cli.grammar import UsageError
 
 #: Longer than any token that is verified, with its newline.
 _MAX_BYTES: Final = 16_385
+#: How every token begins, also one that was cut off or broken over lines.
+_BEGINS: Final = "eyJ"
+#: As long as no name of a file is.
+_LONG: Final = 256
+#: What is shown of a token that stands where a file is to be named.
+_CUT: Final = f"{_BEGINS}…"
+_NAME_ONE: Final = "name a file that holds a token"
 #: A token as a word of the command line, and no name of a file.
 _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{86}", re.ASCII)
 _OPEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,6 +57,8 @@ def read_proof(path: str) -> str:
         ProofFileError: It is missing, a link, no regular file, another's, open to
             others, or too large: it was not read.
     """
+    if _is_token_text(os.path.basename(path)):
+        raise ProofFileError(_CUT, "is the text of a token, and no file")
     try:
         data = read_private_file(path, _MAX_BYTES)
     except FileNotFoundError:
@@ -84,14 +93,35 @@ def read_to_look(source: str) -> str:
     """
     if _TOKEN.fullmatch(source):
         return source
+    if _is_token_text(source):
+        raise UsageError(
+            f"{_CUT} is no file, and no whole token: one has no line breaks",
+            next_step=_NAME_ONE,
+        )
     try:
         data = _read_stdin() if source == "-" else _read_regular(source)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
-        raise UsageError(f"{source}: {reason}") from exc
+        named = source or "the name of the file is empty"
+        raise UsageError(f"{named}: {reason}", next_step=_NAME_ONE) from exc
     if len(data) > _MAX_BYTES:
-        raise UsageError(f"{source}: larger than {_MAX_BYTES} bytes: no token")
+        problem = f"{source}: larger than {_MAX_BYTES} bytes: no token"
+        raise UsageError(problem, next_step=_NAME_ONE)
     return _as_text(data)
+
+
+def form_fault(text: str) -> str:
+    """Return what a person did to *text* that makes it no token; empty if nothing."""
+    if not text:
+        return "it is empty"
+    if any(char.isspace() for char in text):
+        return "it has spaces or line breaks: a token is one line without any"
+    return ""
+
+
+def _is_token_text(word: str) -> bool:
+    """Return whether a token stands where a name is expected: it is not repeated."""
+    return word.startswith(_BEGINS) and len(word) >= _LONG
 
 
 def _read_stdin() -> bytes:
@@ -118,7 +148,7 @@ def _cure(path: str) -> str:
     try:
         info = os.lstat(path)
     except OSError:
-        return "name a file that holds a token"
+        return _NAME_ONE
     if stat.S_ISREG(info.st_mode) and info.st_mode & _NOT_OWN:
         return f"chmod 600 {shlex.quote(path)}"
     return "name a regular file of your own, 0600, of at most 16 KiB"

@@ -299,6 +299,20 @@ class TestIssue:
         assert (ran.code, ran.error["code"]) == (5, "identity")
         assert ran.error["next"][0].startswith("chmod 600 ")
 
+    @pytest.mark.parametrize(
+        ("words", "step"),
+        [
+            (("--cap", "a", "--with", "path"), "toolrt delegation issue --help"),
+            (("--cap", "a", "--to", "did:key:zzz"), "--to an identity"),
+            (("--cap", "a", "--to", "nobody"), "toolrt identity list"),
+        ],
+    )
+    def test_the_next_step_is_of_this_command(
+        self, issue: Issue, words: tuple[str, ...], step: str
+    ) -> None:
+        """Not that of a call, and never a mere refusal."""
+        assert step in issue(*words).err
+
 
 class TestInspect:
     """``delegation inspect``"""
@@ -372,6 +386,64 @@ class TestInspect:
 
         assert (ran.code, ran.out) == (code, "")
         assert "\x1b" not in ran.err
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            (lambda text: text[:80] + "\n" + text[80:], "line breaks"),
+            (lambda text: f" {text}", "spaces"),
+            (lambda text: f"{text}\r\n", "line breaks"),
+            (lambda text: "", "empty"),
+        ],
+        ids=["broken over lines", "indented", "from another system", "empty"],
+    )
+    def test_a_token_that_was_pasted_badly_is_said_to_be(
+        self,
+        cli: Cli,
+        config: WriteConfig,
+        change: Callable[[str], str],
+        why: str,
+    ) -> None:
+        """To look at it, to verify it and to issue from it, what happened to it is told."""
+        config(config_with())
+        hold("lead", LEAD)
+        path = delegated("t", "fs:read")
+        path.write_text(change(path.read_text().strip()), newline="")
+        issue = (
+            "issue",
+            "--from",
+            "lead",
+            "--to",
+            did_of_seed(BOT),
+            "--cap",
+            "fs:read",
+        )
+
+        assert why in cli("delegation", "inspect", "t").err
+        assert why in cli("delegation", "verify", "t").out
+        assert why in cli("delegation", *issue, "--proof", "t").err
+
+    @pytest.mark.parametrize(
+        "of",
+        [lambda text: text, lambda text: f"{text[:300]}\n"],
+        ids=["whole", "cut off"],
+    )
+    def test_a_token_in_place_of_a_file_is_not_repeated(
+        self, cli: Cli, config: WriteConfig, of: Callable[[str], str]
+    ) -> None:
+        """It is told from a name, whole or in part, and no message has it."""
+        config(config_with())
+        word = of(delegated("t", "fs:read").read_text().strip())
+        explain = ("provenance", "explain", "bot", "fs:read", "--proof", word)
+
+        verified = cli("delegation", "verify", word)
+        called = cli("run", "fs.read", "path=t", "--as", "bot", "--proof", word)
+        explained = cli(*explain)
+        looked = cli("delegation", "inspect", f"{word}\n\n")
+
+        for ran in (verified, called, explained, looked):
+            assert ran.code in (2, 3)
+            assert word[20:60] not in ran.out + ran.err
 
 
 class TestVerify:

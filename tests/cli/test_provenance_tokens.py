@@ -146,7 +146,8 @@ def test_one_bad_token_refuses_what_a_rule_grants(
     document = cli("provenance", "explain", "bot", "fs:read", "--json").document
 
     assert document["decision"] == "deny"
-    assert [one["failed_check"] for one in document["rejected"]] == ["expired"]
+    failed = [one["failed_check"] for one in document["rejected"]]
+    assert failed == ["expired", "other_token"]
     assert document["change"] is None
 
 
@@ -311,10 +312,38 @@ def test_another_token_beside_a_bad_one_is_said_to_be_good(
 
     document = cli("provenance", "explain", "bot", "fs:read", "--json").document
 
-    assert {i["failed_check"] for i in document["rejected"]} == {
-        "expired",
-        "other_token",
-    }
+    assert [(i["failed_check"], i["nearest"]) for i in document["rejected"]] == [
+        ("expired", True),
+        ("other_token", False),
+    ]
+
+
+def test_a_rule_beside_a_bad_token_is_said_to_be_held_back(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """The token is the nearest miss; the rule would grant without it."""
+    bad = delegated("bad", "fs:read", root=OTHER)
+    config(config_with(bad) + 'capabilities = ["fs:read"]\n')
+
+    ran = cli("provenance", "explain", "bot", "fs:read", "--json")
+
+    token, rule = ran.document["rejected"]
+    assert (token["failed_check"], token["nearest"]) == ("untrusted_root", True)
+    assert "[[ucan.root]]" in token["change"]
+    assert (rule["kind"], rule["failed_check"]) == ("allow_list", "other_token")
+
+
+def test_a_caller_without_a_did_lacks_the_key(cli: Cli, config: WriteConfig) -> None:
+    """A token for somebody else, and nobody's: the verdict is that of a call."""
+    token = delegated("t", "fs:read")
+    whole = config_with(token)
+    config("\n".join(x for x in whole.splitlines() if did_of_seed(BOT) not in x))
+
+    ran = cli("provenance", "explain", "bot", "fs:read", "--json")
+    called = cli("run", "fs.read", "path=t", "--as", "bot", "--json")
+
+    (item,) = ran.document["rejected"]
+    assert item["failed_check"] == called.error["reason"] == "possession"
 
 
 def test_what_nobody_signed_is_not_told(cli: Cli, config: WriteConfig) -> None:

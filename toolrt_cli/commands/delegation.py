@@ -24,7 +24,7 @@ from toolrt_cli.reading import open_to_read
 from toolrt_cli.revocations import revocations_path, revoke
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import parse_time, show_utc
-from toolrt_cli.token_files import read_proof, read_to_look
+from toolrt_cli.token_files import form_fault, read_proof, read_to_look
 from toolrt_cli.wiring import Session
 
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -79,7 +79,7 @@ def verify_command(
     document: Document = {
         "code": result.code,
         "verdict": "allow" if result else "deny",
-        "why": None if result else CODES.get(result.code, result.code),
+        "why": None if result else form_fault(text) or CODES[result.code],
         "digest": links[-1]["digest"] if links else None,
         "caller": caller,
         "audience": links[-1]["audience"] if links else None,
@@ -128,11 +128,12 @@ def _read(text: str) -> tuple[Token, ...]:
     try:
         return read_chain(text)
     except UcanError as exc:
-        raise _malformed(exc) from None
+        raise _malformed(exc, text) from None
 
 
-def _malformed(exc: UcanError) -> UcanError:
-    return UcanError(exc.code, exc.detail or CODES[exc.code], link=exc.link)
+def _malformed(exc: UcanError, text: str) -> UcanError:
+    said = form_fault(text) or exc.detail or CODES[exc.code]
+    return UcanError(exc.code, said, link=exc.link)
 
 
 def _digest_in(source: str) -> str:

@@ -32,7 +32,8 @@ def new_command(streams: Streams, name: str) -> int:
         IdentityError: Its file cannot be made.
     """
     if not identities.is_name(name):
-        raise UsageError(f"an identity cannot be called {name!r}: {_NAMES}")
+        problem = f"an identity cannot be called {name!r}: {_NAMES}"
+        raise UsageError(problem, next_step="name it otherwise")
     made = identities.make(name)
     emit(streams, "identity", _item(made), lambda: streams.out.write(f"{made.did}\n"))
     streams.remark(f"identity {name}, its key is in {made.path}: keep a copy")

@@ -26,17 +26,19 @@ from toolrt_cli.documents import emit
 from toolrt_cli.exit_codes import Exit
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.issue_change import Wanted, smallest_change
+from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.listing import now_us
 from toolrt_cli.new_file import new_file
 from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.provenance.facts import as_link
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import parse_duration, parse_time
-from toolrt_cli.token_files import read_proof
+from toolrt_cli.token_files import form_fault, read_proof
 from toolrt_cli.wiring import Session
 
 _SECOND_US: Final = 1_000_000
 _NOT_OWN: Final = 0o077
+_HELP: Final = "toolrt delegation issue --help"
 
 
 class IssueRefusedError(UcanError):
@@ -100,7 +102,8 @@ def _last_link(parent: str | None, limits: Limits) -> Link | None:
     try:
         return read_chain(parent, limits=limits)[-1].link
     except UcanError as exc:
-        detail = f"the proof: {exc.detail or CODES[exc.code]}"
+        said = form_fault(parent) or exc.detail or CODES[exc.code]
+        detail = f"the proof: {said}"
         raise UcanError(exc.code, detail) from None
 
 
@@ -113,11 +116,19 @@ def _wanted(
         parent=parent,
         audience=_audience(session, options.audience),
         capabilities=options.capabilities,
-        bindings=parse_pairs(options.bindings, schema=ANYTHING, read_file=_no_file),
+        bindings=_bindings(options.bindings),
         not_before=start,
         expires=_end(options, parent, start, limits),
         now=now,
     )
+
+
+def _bindings(words: tuple[str, ...]) -> Mapping[str, Any]:
+    try:
+        return parse_pairs(words, schema=ANYTHING, read_file=_no_file)
+    except ArgumentSyntaxError as exc:
+        problem = str(exc).removeprefix("arguments: ")
+        raise UsageError(f"--with {problem}", next_step=_HELP) from exc
 
 
 def _start(options: Options, parent: Link | None, now: int) -> int:

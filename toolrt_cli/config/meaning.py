@@ -19,6 +19,7 @@ from toolrt.namespace import Namespace
 from toolrt.pack import MAX_NAME_CHARS
 from toolrt_cli.config.faults import Path, kind_name, quote, shown
 from toolrt_cli.config.problems import Problem, did_you_mean
+from toolrt_cli.config.roots import root_problems
 from toolrt_cli.config.sinks import sink_problems
 from toolrt_cli.escape import show
 
@@ -35,6 +36,8 @@ def meaning_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _gate_problems(_table(data.get("gate")))
     yield from _secrets_problems(_table(data.get("secrets")))
     yield from _middleware_problems(_table(data.get("middleware")))
+    roots = _array(_table(data.get("ucan")).get("root"))
+    yield from root_problems([_table(root) for root in roots])
     yield from sink_problems([_table(sink) for sink in _array(data.get("sink"))])
     for name, pack in _table(data.get("pack")).items():
         yield from _pack_problems(name, _table(pack), ("pack", name))

@@ -28,17 +28,27 @@ _TYPO: Final = 0.8
 _SECONDS: Final = 1_000_000
 _DAY_S: Final = 86_400
 
+#: What helps where another token of the same issuer would not.
+_CHANGES: Final = {
+    "unreadable": "mend the file, or take it away",
+    "too_many": "take some away",
+    "untrusted_root": "trust its first issuer in [[ucan.root]], or take it away",
+    "revocations": "mend the file of revocations: toolrt doctor tells what is wrong",
+    "possession": "bring the key of the caller here, or take it away",
+}
+
 # How far from granting, the nearest first.
 (
     _REMOVED,
     _BAD_TOKEN,
     _LATE_TOKEN,
+    _HELD_BACK,
     _MISSPELT,
     _UNDECLARED,
     _OTHERS,
     _TOO_LITTLE,
     _FAR,
-) = range(8)
+) = range(9)
 
 
 def rejected(
@@ -82,7 +92,14 @@ def _own_rules(facts: Facts, caller: str, capability: str) -> Iterator[Document]
     for rule in by_likeness[:_MOST]:
         pattern = rule.source.pattern
         if capability in rule.capabilities:
-            continue  # it grants, were it not for a token
+            yield _rule(
+                rule,
+                "other_token",
+                "a token does not hold",
+                "take the token away",
+                _HELD_BACK,
+            )
+            continue
         if covers(pattern, capability):
             yield _rule(
                 rule,
@@ -138,7 +155,7 @@ def _tokens(facts: Facts, capability: str, now_us: int) -> Iterator[Document]:
                 "other_token",
                 "another token does not hold",
                 "take that one away",
-                _BAD_TOKEN,
+                _HELD_BACK,
             )
         else:
             yield _failed(token, capability, now_us)
@@ -148,7 +165,9 @@ def _failed(token: Token, capability: str, now_us: int) -> Document:
     """Return the item of a token that does not hold: with it nothing is granted."""
     rank = _BAD_TOKEN
     reason = token.why or token.code
-    change = f"take it away, or have {_issuer(token)} issue another"
+    change = _CHANGES.get(
+        token.code, f"take it away, or have {_issuer(token)} issue another"
+    )
     if token.code in ("expired", "not_yet"):
         rank = _LATE_TOKEN if capability in token.capabilities else _BAD_TOKEN
         reason = _lateness(token, now_us) or reason

@@ -84,7 +84,8 @@ def moment(
             raise NotFoundError("time or call", text) from None
         return of_call(store, attempts[0], caller, capability)
     if at_us > now_us:
-        raise UsageError(f"--at {text}: {show_utc(at_us)} is in the future")
+        problem = f"--at {text}: {show_utc(at_us)} is in the future"
+        raise UsageError(problem, next_step="toolrt help time")
     if store is None:
         raise NotCoveredError("nothing is recorded yet")
     return of_time(store, at_us, caller)

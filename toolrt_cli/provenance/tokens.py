@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from toolrt.capability import MAX_PROOFS
 from toolrt.ucan import CODES, ChainResult, UcanError, read_chain, verify_chain
 from toolrt.ucan.verify import require_signatures
 from toolrt_cli import delegations, identities
 from toolrt_cli.config import LoadedConfig
-from toolrt_cli.provenance.facts import Link, Root, Token, as_link
+from toolrt_cli.provenance.facts import OK, Link, Root, Token, as_link
 from toolrt_cli.revocations import revocations_of
 from toolrt_cli.token_files import ProofFileError, proof_files, read_proof
 
@@ -35,17 +37,27 @@ def tokens_of(
     found = proof_files(config, caller, files)
     if not found:
         return ()
-    audience = delegations.did_of(config, caller) or caller
+    did = delegations.did_of(config, caller)
+    is_nobody = did is None and not config.config.ucan.bearer
+    # Of who has no DID a call asks for the key before it asks whom a token is for.
+    audience = None if is_nobody else did or caller
     verifier = Verifier(config, audience, now_us // 1_000_000)
+    tokens_read = [(path, verifier.token(path)) for path in found[:MAX_PROOFS]]
+    if is_nobody:
+        tokens_read = [(path, _without_key(token)) for path, token in tokens_read]
     # By what they are: a token given twice is one.
-    tokens = {
-        one.digest or path: one
-        for path, one in ((path, verifier.token(path)) for path in found[:MAX_PROOFS])
-    }
+    tokens = {one.digest or path: one for path, one in tokens_read}
     if len(found) > MAX_PROOFS:
         why = CODES["too_many"]
         tokens[""] = Token(code="too_many", why=why, file=found[MAX_PROOFS])
     return tuple(tokens.values())
+
+
+def _without_key(token: Token) -> Token:
+    """Return *token* as what it is to a caller without a key."""
+    if token.code != OK:
+        return token
+    return msgspec.structs.replace(token, code="possession", why=CODES["possession"])
 
 
 class Verifier:
@@ -72,7 +84,7 @@ class Verifier:
         try:
             text = read_proof(path)
         except ProofFileError as exc:
-            return Token(code="unreadable", why=exc.problem, file=path)
+            return Token(code="unreadable", why=exc.problem, file=exc.path)
         links = self.signed_links(text)
         result = self.verdict(text)
         held = identities.find_did(links[-1].audience) if links else None

@@ -208,6 +208,20 @@ def _case(
             'expected a duration of at most 60 s, got "2m"',
         ),
         _case(
+            "root given twice",
+            "[[ucan.root]]\ndid = 'did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp'\ncapabilities = ['fs:read']\n"
+            "[[ucan.root]]\ndid = 'did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp'\n",
+            (5, 7, 58),
+            "another root has this DID already",
+        ),
+        _case(
+            "ceiling with a pattern",
+            "[[ucan.root]]\ndid = 'did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp'\ncapabilities = ['repo:read', 'fs:*']\n",
+            (3, 30, 6),
+            'expected the exact name of a capability, got "fs:*":'
+            " a ceiling takes no patterns",
+        ),
+        _case(
             "size",
             '[std]\nmax_bytes = "64kib"\n',
             (2, 13, 7),
