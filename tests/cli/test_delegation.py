@@ -323,7 +323,7 @@ class TestInspect:
         """Every claim of every link, the root first; of any signature and root."""
         path = delegated("t", "fs:read", root=OTHER, bindings={"path": "/srv"})
         text = path.read_text().strip()
-        path.write_text(text[:-2] + ("AA" if text[-2:] != "AA" else "BB") + "\n")
+        path.write_text(text[:-2] + ("AA" if text[-2:] != "AA" else "BA") + "\n")
         path.chmod(0o644)
 
         document = cli("delegation", "inspect", str(path), "--json").document
