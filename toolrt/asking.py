@@ -9,8 +9,7 @@ where neither a store nor a log wants to hear of it nothing is left to be done h
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
-from types import ModuleType
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -164,23 +163,25 @@ def _record(attempt: Attempt, audit: AuditEvent, logger: Any) -> None:
         raise AuditUnavailableError(str(exc), retryable=retryable) from exc
 
 
-_INFO: Final = 20  # logging.INFO
+INFO: Final = 20  #: Of decisions; as in logging, which is not imported for it.
 
 
 def listener() -> Any:
     """Return the logger of decisions if somebody wants to hear of them, else None."""
     # Where nobody has imported logging nobody listens: not importing it saves a fifth
     # of the start of `toolrt run`.
-    logging = sys.modules.get("logging")
-    if logging is None:
+    if "logging" not in sys.modules:
         return None
-    logger = _logger_of(logging)
-    return logger if logger.isEnabledFor(_INFO) else None
+    logger = gate_logger()
+    return logger if logger.isEnabledFor(INFO) else None
 
 
 # getLogger takes a lock and 0.3 us of each call.
-@lru_cache(maxsize=1)
-def _logger_of(logging: ModuleType) -> Any:
+@cache
+def gate_logger() -> Any:
+    """Return the logger of decisions."""
+    import logging
+
     return logging.getLogger("toolrt.gate")
 
 

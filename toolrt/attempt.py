@@ -20,6 +20,9 @@ from toolrt.secrets import SecretBundle
 
 #: Writes JSON that is equal for equal values: keys are sorted.
 CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+#: What a handler returns that is its result as it is: no page, nothing to be awaited.
+#: To find that out in another way takes longer than the look-up.
+PLAIN: Final = frozenset((dict, list, str, int, float, bool, type(None)))
 _DIGEST_BYTES: Final = 16
 
 
@@ -77,6 +80,19 @@ class Attempt(msgspec.Struct, kw_only=True):
             event=self.event,
             next_cursor=self.next_cursor,
         )
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """
+    A call that the direct way could not make: it is not as ordinary as it seemed.
+
+    ``attempt`` is None if nothing has been done; else its handler has been called, and
+    returned ``value`` or raised ``error``.
+    """
+
+    attempt: Attempt | None = None
+    value: Any = None
+    error: BaseException | None = None
 
 
 def storable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -26,7 +26,7 @@ from toolrt.metrics import Meter
 from toolrt.middleware import Middleware
 from toolrt.namespace import ActorRef, Namespace
 from toolrt.pack import BoundHandler, Pack
-from toolrt.schema import Check, compile_check, defaults_of
+from toolrt.schema import Check, Reader, compile_check, compile_reader, defaults_of
 from toolrt.secrets import TokenBroker
 
 
@@ -107,15 +107,21 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     details: CallDetails | None = None
 
 
+#: Makes one call with the arguments it is given, see ``toolrt.direct``.
+DirectWay = Callable[[Any], Any]
+
+
 class Tool:
     """One public handler with everything about it that no call can change."""
 
     __slots__ = (
+        "_reader",
         "bound",
         "can_hang",
         "check",
         "defaults",
         "definition",
+        "direct",
         "limits",
         "pack",
         "required",
@@ -155,8 +161,16 @@ class Tool:
         #: The check of arguments. The first one compiles it, and may raise
         #: `PackDefinitionError`: the handler's ``input_schema`` is no JSON Schema.
         self.check: Check = self._first_check
+        self._reader: Reader | None = None
         #: By caller; filled by `toolrt.standing`.
         self.standings: dict[str | None, Standing] = {}
+        self.direct: dict[str | None, DirectWay] = {}
+
+    def reader(self) -> Reader | None:
+        """Return what reads and so checks arguments; see `compile_reader`."""
+        if self._reader is None:
+            self._reader = compile_reader(self.definition.input_schema)
+        return self._reader
 
     def _first_check(self, value: Any) -> tuple[ArgFault, ...]:
         self.check = self._compiled("input_schema", self.definition.input_schema)

@@ -9,18 +9,15 @@ hook after a success.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from toolrt.admit import admit
 from toolrt.alarm import alarm
-from toolrt.attempt import Attempt
+from toolrt.attempt import PLAIN, Attempt, Odd
 from toolrt.call import Core, DispatchHook, ToolCall
 from toolrt.errors import ToolTimeoutError
 from toolrt.prepare import prepare
 from toolrt.settle import settle, settle_failure, view_of
-
-# What can never be awaited: to find that out takes longer than the look-up.
-_PLAIN: Final = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
 def run(
@@ -41,16 +38,33 @@ def run(
                 value = _call_handler(attempt)
         else:
             value = tool.bound.call(attempt.params, attempt.context)
-        if type(value) not in _PLAIN and _is_awaitable(value):
+    except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
+        return settle_failure(attempt, exc)
+    return finish(attempt, value)
+
+
+def finish(attempt: Attempt, value: Any) -> Attempt:
+    """Take *attempt*, whose handler returned *value*, to its end on this thread."""
+    try:
+        if type(value) not in PLAIN and _is_awaitable(value):
             value = _run_bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
     settle(attempt, value)
-    if core.hook is not None and attempt.error is None:
-        told = _tell_hook(core.hook, attempt)
+    hook = attempt.core.hook
+    if hook is not None and attempt.error is None:
+        told = _tell_hook(hook, attempt)
         if told is not None:
             told.close()  # an async hook is for the async path
     return attempt
+
+
+def finish_odd(odd: Odd) -> Attempt:
+    """Take what the direct way had to leave, *odd*, to its end on this thread."""
+    assert odd.attempt is not None
+    if odd.error is not None:
+        return settle_failure(odd.attempt, odd.error)
+    return finish(odd.attempt, odd.value)
 
 
 async def arun(
@@ -72,19 +86,36 @@ async def arun(
             )
         else:
             value = tool.bound.call(attempt.params, attempt.context)
-        if type(value) not in _PLAIN and _is_awaitable(value):
+    except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
+        return settle_failure(attempt, exc)
+    return await afinish(attempt, value)
+
+
+async def afinish(attempt: Attempt, value: Any) -> Attempt:
+    """Take *attempt* to its end on the running event loop; like `finish`."""
+    try:
+        if type(value) not in PLAIN and _is_awaitable(value):
             value = await _bounded(value, attempt)
     except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
         return settle_failure(attempt, exc)
     settle(attempt, value)
-    if core.hook is not None and attempt.error is None:
-        told = _tell_hook(core.hook, attempt)
+    hook = attempt.core.hook
+    if hook is not None and attempt.error is None:
+        told = _tell_hook(hook, attempt)
         if told is not None:
             try:
                 await told
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
                 _log_hook(exc)
     return attempt
+
+
+async def afinish_odd(odd: Odd) -> Attempt:
+    """Take *odd* to its end on the running event loop; like `finish_odd`."""
+    assert odd.attempt is not None
+    if odd.error is not None:
+        return settle_failure(odd.attempt, odd.error)
+    return await afinish(odd.attempt, odd.value)
 
 
 def on_thread(call: Callable[[], Any], attempt: Attempt) -> Any:
@@ -151,7 +182,7 @@ def _tell_hook(hook: DispatchHook, attempt: Attempt) -> Any:
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - the call has succeeded: its observer's fault is logged
         _log_hook(exc)
         return None
-    return told if type(told) not in _PLAIN and _is_awaitable(told) else None
+    return told if type(told) not in PLAIN and _is_awaitable(told) else None
 
 
 def _is_awaitable(value: object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
@@ -34,39 +36,57 @@ class Meter:
     """Counts finished calls. Thread-safe; one for each registry."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._cells: dict[tuple[str, str], list[int]] = {}
-        self._fresh: deque[tuple[str, str, int]] = deque()
+        self._cells: dict[tuple[str, str], _Cell] = {}
 
     def count(self, tool_id: str, outcome: str, duration_ms: int) -> None:
         """Count one call that ended."""
+        self.counter(tool_id, outcome)(duration_ms)
+
+    def counter(self, tool_id: str, outcome: str) -> Callable[[int], None]:
+        """Return what counts the calls of a tool that end so; it takes milliseconds."""
+        cell = self._cells.get((tool_id, outcome))
+        if cell is None:  # of two threads, one makes the cell that is kept
+            cell = self._cells.setdefault((tool_id, outcome), _Cell())
+        return cell.count
+
+    def read(self) -> tuple[ToolMetrics, ...]:
+        """Return what was counted so far, by tool and outcome."""
+        found = (
+            (key, *cell.read()) for key, cell in sorted(self._cells.copy().items())
+        )
+        return tuple(
+            ToolMetrics(tool_id, outcome, sum(buckets), total_ms, buckets)
+            for (tool_id, outcome), total_ms, buckets in found
+            if any(buckets)
+        )
+
+
+class _Cell:
+    """The calls of one tool that ended in one way."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._total_ms = 0
+        self._buckets = [0] * (len(BUCKETS_MS) + 1)
+        self._fresh: list[int] = []
+
+    def count(self, duration_ms: int) -> None:
         # Many are added up at once: a lock and two sums a call take twice as long.
-        self._fresh.append((tool_id, outcome, duration_ms))
+        self._fresh.append(duration_ms)
         if len(self._fresh) >= _FRESH:
             with self._lock:
                 self._add_up()
 
-    def _add_up(self) -> None:
-        # One at a time: what is appended meanwhile is not lost.
-        fresh = [self._fresh.popleft() for _ in range(len(self._fresh))]
-        for (tool_id, outcome, duration_ms), calls in Counter(fresh).items():
-            cell = self._cells.get((tool_id, outcome))
-            if cell is None:
-                cell = self._cells[tool_id, outcome] = [0] * (len(BUCKETS_MS) + 2)
-            cell[0] += duration_ms * calls
-            place = next(
-                (at for at, most in enumerate(BUCKETS_MS) if duration_ms <= most),
-                len(BUCKETS_MS),
-            )
-            cell[place + 1] += calls
-
-    def read(self) -> tuple[ToolMetrics, ...]:
-        """Return what was counted so far, by tool and outcome."""
+    def read(self) -> tuple[int, tuple[int, ...]]:
+        """Return the sum of the durations, and how many are in each bucket."""
         with self._lock:
             self._add_up()
-            cells = sorted((key, tuple(cell)) for key, cell in self._cells.items())
-        return tuple(
-            ToolMetrics(tool_id, outcome, sum(buckets), total_ms, buckets)
-            for (tool_id, outcome), (total_ms, *buckets_) in cells
-            for buckets in [tuple(buckets_)]
-        )
+            return self._total_ms, tuple(self._buckets)
+
+    def _add_up(self) -> None:
+        # What is appended meanwhile comes after these, and stays.
+        fresh = self._fresh[:]
+        del self._fresh[: len(fresh)]
+        for duration_ms, calls in Counter(fresh).items():
+            self._total_ms += duration_ms * calls
+            self._buckets[bisect_left(BUCKETS_MS, duration_ms)] += calls

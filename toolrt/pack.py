@@ -91,8 +91,8 @@ class BoundHandler(msgspec.Struct, frozen=True):
     source: str = ""
     #: Whether its schemas are right by construction; others are checked at a build.
     has_sure_schemas: bool = False
-    #: Whether ``call`` reads the context; one that does not is called with None.
-    takes_context: bool = True
+    #: What ``call`` calls with the arguments and nothing more: its context may be None.
+    function: Callable[..., Any] | None = None
 
 
 class EndpointKind(msgspec.Struct, frozen=True):
@@ -273,7 +273,7 @@ class Pack:
                 is_async=bool(code.co_flags & _ASYNC_FLAG),
                 source=f"{code.co_filename}:{code.co_firstlineno}",
                 has_sure_schemas=is_generated and not native.has_keywords(function),
-                takes_context=bool(wanted),
+                function=None if wanted else function,
             )
             return function
 
@@ -288,7 +288,7 @@ class Pack:
         ends_itself: bool = False,
         source: str = "",
         has_sure_schemas: bool = False,
-        takes_context: bool = True,
+        function: Callable[..., Any] | None = None,
     ) -> None:
         """
         Add a handler whose code is *call*.
@@ -297,7 +297,8 @@ class Pack:
             has_sure_schemas: That the schemas were checked elsewhere, so that no build
                 need do it: the first check of a process costs several milliseconds.
 
-            takes_context: False lets *call* be given None for the context.
+            function: What *call* calls with the arguments and nothing more, if so: it
+                may be called in its place, and *call* be given None for the context.
 
         Raises:
             PackDefinitionError: A field of *definition* breaks a rule.
@@ -310,7 +311,7 @@ class Pack:
             ends_itself,
             source,
             has_sure_schemas,
-            takes_context,
+            function,
         )
         self._handlers.append(bound)
 

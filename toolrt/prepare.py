@@ -38,7 +38,7 @@ def prepare(attempt: Attempt, registry: Any) -> None:
     else:
         attempt.timeout_s = timeout_s = _shortened(attempt, tool, now_ns)
         attempt.deadline_ns = now_ns + int(timeout_s * _SECOND_NS)
-    if tool.bound.takes_context:
+    if tool.bound.function is None:
         attempt.context = _context(attempt, tool, registry)
 
 

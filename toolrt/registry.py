@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from toolrt import build, dispatch
-from toolrt.attempt import Attempt
+from toolrt.attempt import Attempt, Odd
 from toolrt.audit.sinks import OnCall
 from toolrt.call import (
     CallResult,
@@ -283,6 +283,16 @@ class Registry:
             ToolrtError: What the pipeline decided; see ``toolrt.errors``. The error's
                 ``call_id`` names the record.
         """
+        more = (actor, requested, proofs, dry_run, timeout_s, cursor)
+        if more == _NO_MORE and self._parent is None:
+            tool = self._core.names.get(verb)
+            way = None if tool is None else tool.direct.get(caller)
+            if way is not None:
+                value = way(params)
+                if type(value) is not Odd:
+                    return value
+                if value.attempt is not None:
+                    return _value_of(dispatch.finish_odd(value))
         call = ToolCall(
             verb,
             params,
@@ -310,6 +320,16 @@ class Registry:
         cursor: str | None = None,
     ) -> Any:
         """Call *verb* on the running event loop; like `dispatch`."""
+        more = (actor, requested, proofs, dry_run, timeout_s, cursor)
+        if more == _NO_MORE and self._parent is None:
+            tool = self._core.names.get(verb)
+            way = None if tool is None else tool.direct.get(caller)
+            if way is not None:
+                value = way(params)
+                if type(value) is not Odd:
+                    return value
+                if value.attempt is not None:
+                    return _value_of(await dispatch.afinish_odd(value))
         call = ToolCall(
             verb,
             params,
@@ -431,6 +451,10 @@ class Registry:
                 if hook is not None:
                     return hook
         return None
+
+
+#: What `Registry.dispatch` is given beyond verb, arguments and caller, by default.
+_NO_MORE: Final = (None, None, (), False, None, None)
 
 
 def _require_schemas(tools: Iterable[Tool]) -> None:

@@ -9,7 +9,7 @@ costs a tenth of a start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import msgspec
 
@@ -17,6 +17,7 @@ from toolrt.errors import ArgFault
 
 Schema = Mapping[str, Any]
 Check = Callable[[Any], tuple[ArgFault, ...]]
+Reader = Callable[[bytes], dict[str, Any]]
 
 ANYTHING: Final[Schema] = {"type": "object"}
 _SHOWN_CHARS: Final = 80
@@ -49,6 +50,55 @@ def compile_check(schema: Schema) -> Check:
         return tuple(sorted(found, key=lambda fault: fault.path))
 
     return check
+
+
+def compile_reader(schema: Schema) -> Reader | None:
+    """
+    Return what decodes arguments and refuses others; None if *schema* asks more than types.
+
+    It raises `msgspec.ValidationError` where a value may not fit, 1.0 for an integer
+    too, and leaves out what *schema* does not name: if it returns all that was encoded,
+    that fits. Takes less than half the time of decoding and a check.
+    """
+    properties = schema.get("properties", {})
+    required = frozenset(schema.get("required", ()))
+    known = {"type", "properties", "required", "additionalProperties", *_ANNOTATIONS}
+    if (
+        schema.get("type") != "object"
+        or schema.keys() - known
+        or required - properties.keys()
+    ):
+        return None
+    fields: dict[str, Any] = {}
+    for name, spec in properties.items():
+        read_as = _read_as(spec)
+        if read_as is None:
+            return None
+        fields[name] = read_as if name in required else NotRequired[read_as]
+    # The name is that of the class only; which keys there are comes from the schema.
+    return msgspec.json.Decoder(TypedDict("Arguments", fields)).decode  # type: ignore[operator]
+
+
+def _read_as(spec: Any) -> Any:
+    """Return the type that holds just what fits *spec*, integers as int; else None."""
+    if not isinstance(spec, dict) or spec.keys() - {"type", "items", *_ANNOTATIONS}:
+        return None
+    if spec.get("type") == "array":
+        item: Any = _read_as(spec.get("items"))
+        return None if item is None else list[item]
+    if "items" in spec or not isinstance(spec.get("type"), str):
+        return None
+    return _SCALARS.get(spec["type"])
+
+
+#: What a property may say that no value can break.
+_ANNOTATIONS: Final = frozenset(("title", "description", "default", "examples"))
+_SCALARS: Final = {
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+}
 
 
 def _refuse(uri: str) -> Any:

@@ -81,7 +81,15 @@ def remember_standing(attempt: Attempt, tool: Tool) -> None:
     )
     if len(tool.standings) >= _MOST_CALLERS:
         tool.standings.clear()
-    tool.standings[attempt.call.caller] = attempt.standing = standing
+        tool.direct.clear()
+    caller = attempt.call.caller
+    tool.standings[caller] = attempt.standing = standing
+    if core.store is None:  # else a call waits for its commit, and not for these stages
+        from toolrt.direct import direct_way
+
+        way = direct_way(core, tool, standing, caller)
+        if way is not None:
+            tool.direct[caller] = way
 
 
 def _settled(attempt: Attempt) -> Allow | Deny | None:

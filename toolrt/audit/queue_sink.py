@@ -26,6 +26,7 @@ from toolrt.audit.sinks import (
     BackpressureStrategy,
     Block,
     Drop,
+    EndedCall,
     Fallback,
     PartialWriteError,
     SinkStats,
@@ -50,6 +51,9 @@ class QueueSink(AuditSink):
     child after ``os.fork`` the sink starts anew, empty and with counters at zero, since
     what waits is the parent's to write; a child that ends by ``os._exit`` closes it first.
     """
+
+    #: Whether `on_record` takes an `EndedCall` for an event.
+    takes_ended_calls: Final = True
 
     def __init__(
         self,
@@ -113,28 +117,30 @@ class QueueSink(AuditSink):
         """
         item = event if self._write_pairs is None else (event, None)
         with self._lock:
-            if len(self._queue) < self._room:
-                self._queue.append(item)
+            queue = self._queue
+            if len(queue) < self._room:
+                queue.append(item)
                 return
         self._admit(item, event, None)
 
-    def on_record(self, event: CallEvent, details: Any) -> None:
+    def on_record(self, event: CallEvent | EndedCall, details: Any) -> None:
         """Queue *event*, with *details* if the writer takes them; see `on_call`."""
         item = event if self._write_pairs is None else (event, details)
         with self._lock:
-            if len(self._queue) < self._room:
-                self._queue.append(item)
+            queue = self._queue
+            if len(queue) < self._room:
+                queue.append(item)
                 return
         self._admit(item, event, details)
 
-    def _admit(self, item: Any, event: CallEvent, details: Any) -> None:
+    def _admit(self, item: Any, event: CallEvent | EndedCall, details: Any) -> None:
         """Take what the short way of `on_call` could not."""
         if isinstance(self.backpressure, Block):
             self._warn_in_loop()
         if self._put(item):
             return
         if isinstance(self.backpressure, Fallback) and not self._is_closed:
-            self._divert(self.backpressure, event, details)
+            self._divert(self.backpressure, _made(event), details)
         elif self.required and isinstance(self.backpressure, Block):
             waited = f"no room within {self._wait_s:g} s" if self._wait_s else "no room"
             problem = "closed" if self._is_closed else waited
@@ -330,10 +336,10 @@ class QueueSink(AuditSink):
         """Return how many of *batch* were written, and why not all were."""
         try:
             if self._write_events is not None:
-                self._write_events(batch)
+                self._write_events([_made(event) for event in batch])
             else:
                 assert self._write_pairs is not None
-                self._write_pairs(batch)
+                self._write_pairs([(_made(event), told) for event, told in batch])
         except PartialWriteError as exc:
             return exc.written, exc.reason
         except Exception as exc:  # noqa: BLE001 - whatever a writer raises is counted
@@ -371,6 +377,10 @@ class QueueSink(AuditSink):
 
     def _end_writer(self) -> None:
         """Do what is to be done once nothing is written any more."""
+
+
+def _made(event: CallEvent | EndedCall) -> CallEvent:
+    return event.event() if isinstance(event, EndedCall) else event
 
 
 def _check(capacity: Any, backpressure: Any) -> None:

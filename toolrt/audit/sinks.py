@@ -8,7 +8,7 @@ writes is in ``toolrt.audit.queue_sink``, imported where it is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, Self
 
 import msgspec
@@ -47,6 +47,23 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 BackpressureStrategy = Drop | Block | Fallback
+
+
+class EndedCall(msgspec.Struct, frozen=True, gc=False):
+    """
+    A call that succeeded, whose CallEvent is made where it is written.
+
+    ``make`` is given when the call ended, in Unix microseconds, and how many nanoseconds
+    it took.
+    """
+
+    make: Callable[[int, int], CallEvent]
+    ended_us: int
+    elapsed_ns: int
+
+    def event(self) -> CallEvent:
+        """Return the event; each one made has an id of its own, so make one."""
+        return self.make(self.ended_us, self.elapsed_ns)
 
 
 class OnCall(Protocol):
@@ -148,9 +165,15 @@ def deliver(sink: OnCall, event: CallEvent, details: Any) -> bool:
             on_record(event, details)
     except SinkUnavailableError:
         raise
-    except Exception:  # one sink's fault must not reach the call or another sink
-        import logging
-
-        logging.getLogger(__name__).exception("sink %r raised", type(sink).__name__)
+    except Exception as exc:  # noqa: BLE001 - one sink's fault must not reach the call or another sink
+        log_fault(sink, exc)
         return False
     return True
+
+
+def log_fault(sink: OnCall, exc: Exception) -> None:
+    """Log *exc*, which *sink* raised."""
+    import logging
+
+    logger = logging.getLogger(__name__)
+    logger.error("sink %r raised", type(sink).__name__, exc_info=exc)
