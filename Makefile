@@ -5,7 +5,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 # What decides on a call: every branch of it has a test.
-DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/dispatch.py,toolrt/admit.py,toolrt/standing.py,toolrt/asking.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py,toolrt/ucan/*.py
+DECIDES := toolrt/gate.py,toolrt/registry.py,toolrt/builder.py,toolrt/dispatch.py,toolrt/direct.py,toolrt/admit.py,toolrt/standing.py,toolrt/asking.py,toolrt/settle.py,toolrt/prepare.py,toolrt/build.py,toolrt/capability.py,toolrt/limits.py,toolrt/middleware.py,toolrt/secrets.py,toolrt/cursor.py,toolrt/ucan/*.py
 
 # Where benchmarks leave their figures.
 LATEST := .benchmarks/latest

@@ -18,6 +18,7 @@ from toolrt import Block, JsonLinesAuditSink
 # Short rounds, for on a busy machine a long one is always interrupted.
 CALLS = 200
 ROUNDS = 400
+SUSTAINED = 20_000
 CHEAPEST = "look up, compare sets, check arguments, call"
 
 Note = Callable[[Figure], None]
@@ -82,6 +83,31 @@ def bench_dispatch(
             asked=case.asked,
         )
     )
+
+
+def bench_until_written(
+    benchmark: BenchmarkFixture, note: Note, tmp_path: Path
+) -> None:
+    """The same calls with all that the sink's thread does for them, to the last line."""
+    sink = JsonLinesAuditSink.file(str(tmp_path / "calls.jsonl"), backpressure=Block())
+    made = registry(sink)
+
+    def work() -> None:
+        for _ in range(SUSTAINED):
+            made.dispatch("double", {"number": 2}, caller="alice")
+        sink.flush()
+
+    def bare() -> None:
+        call = cheapest()
+        for _ in range(SUSTAINED):
+            call()
+
+    pairs = in_turn(benchmark, Side(work), Side(bare), rounds=10, units=SUSTAINED)
+    sink.close()
+
+    assert sink.drops() == 0
+    name = "the same, until the event is written"
+    note(Figure.timed("dispatch", name, "us", pairs, cheapest=CHEAPEST))
 
 
 def bench_adispatch(benchmark: BenchmarkFixture, note: Note) -> None:

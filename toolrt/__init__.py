@@ -31,6 +31,7 @@ from toolrt.audit.sinks import (
     PartialWriteError,
     SinkStats,
 )
+from toolrt.builder import RegistryBuilder
 from toolrt.call import CallResult, DispatchHook, EventView, Tool, ToolCall
 from toolrt.capability import (
     AllowRule,
@@ -146,7 +147,7 @@ from toolrt.pack import (
     VerbCategory,
     Visibility,
 )
-from toolrt.registry import Registry, RegistryBuilder
+from toolrt.registry import Registry
 from toolrt.secrets import (
     BrokerError,
     EnvTokenBroker,

@@ -9,13 +9,14 @@ after the handler, is left to the stages of ``toolrt.admit`` and ``toolrt.settle
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from toolrt.asking import INFO, gate_logger
 from toolrt.attempt import CANONICAL, PLAIN, Attempt, Odd
-from toolrt.audit.call_event import SCHEMA_VERSION, CallEvent, Success
+from toolrt.audit.call_event import CallEvent, Success
 from toolrt.audit.sinks import EndedCall, OnCall, log_fault
 from toolrt.call import Core, DirectWay, Standing, Tool, ToolCall
 from toolrt.clock import new_ulid, rfc3339
@@ -37,37 +38,20 @@ def direct_way(
     function = tool.bound.function
     if function is None or not _is_ordinary(core, tool, standing):
         return None
-    sink: Any = core.sinks[0] if core.sinks else None
-    put = None if sink is None else sink.on_record
+    # What a function closes over it reads in a third of the time of an attribute.
     read = tool.reader()
     is_checked = read is not None
-    decode = read or _DECODE
-    # What a function closes over it reads in a third of the time of an attribute.
+    encode, decode = CANONICAL.encode, read or _DECODE
     is_heard = gate_logger().isEnabledFor
-    encode = CANONICAL.encode
-    count = core.meter.counter(tool.tool_id, "success")
     now_us, monotonic_ns = core.clock.now_us, core.clock.monotonic_ns
-    tool_id, defaults, details = tool.tool_id, tool.defaults, standing.details
+    defaults, timeout_ns = tool.defaults, tool.timeout_ns
+    max_bytes = tool.limits.max_output_bytes
     limits, limiter = standing.limits, core.limiter
-    timeout_ns, max_bytes = tool.timeout_ns, tool.limits.max_output_bytes
-    tier = tool.definition.tier
-    granted, provenance = standing.capabilities, standing.provenance
-
-    def event(ended_us: int, elapsed_ns: int) -> CallEvent:
-        return CallEvent(
-            rfc3339(ended_us),
-            new_ulid(ended_us - elapsed_ns // 1000),
-            tool_id,
-            elapsed_ns // 1_000_000,
-            _SUCCESS,
-            tier,
-            caller_id=caller,
-            granted_capabilities=granted,
-            dry_run=False,
-            schema_version=SCHEMA_VERSION,
-            secrets_resolved=False,
-            capability_provenance=provenance,
-        )
+    count = core.meter.counter(tool.tool_id, "success")
+    sink: Any = core.sinks[0] if core.sinks else None
+    put, details = None if sink is None else sink.on_record, standing.details
+    attempt = _attempts(core, tool, standing, caller)
+    event = _events(tool, standing, caller)
 
     def call(params: Any) -> Any:
         if type(params) is not dict or is_heard(INFO):
@@ -100,7 +84,7 @@ def direct_way(
         except (TypeError, ValueError, OverflowError, RecursionError):
             return Odd(attempt(own, started_ns), value)
         if limits is not None:
-            limiter.release(tool_id, limits.max_concurrent)
+            limiter.release(limits.tool_id, limits.max_concurrent)
         count(elapsed_ns // 1_000_000)
         if put is not None:
             try:
@@ -109,9 +93,39 @@ def direct_way(
                 log_fault(sink, exc)
         return value
 
+    return call
+
+
+def _events(
+    tool: Tool, standing: Standing, caller: str | None
+) -> Callable[[int, int], CallEvent]:
+    """Return what makes the events of calls that succeeded, see `EndedCall`."""
+
+    def event(ended_us: int, elapsed_ns: int) -> CallEvent:
+        return CallEvent(
+            rfc3339(ended_us),
+            new_ulid(ended_us - elapsed_ns // 1000),
+            tool.tool_id,
+            elapsed_ns // 1_000_000,
+            _SUCCESS,
+            tool.definition.tier,
+            caller_id=caller,
+            granted_capabilities=standing.capabilities,
+            capability_provenance=standing.provenance,
+        )
+
+    return event
+
+
+def _attempts(
+    core: Core, tool: Tool, standing: Standing, caller: str | None
+) -> Callable[[Any, int], Attempt]:
+    """Return what makes, of arguments and a start, the attempt that the stages made."""
+
     def attempt(params: Any, started_ns: int) -> Attempt:
-        """Return what the long way has made of such a call when its handler has ended."""
-        started_us = now_us() - (monotonic_ns() - started_ns) // 1000
+        started_us = (
+            core.clock.now_us() - (core.clock.monotonic_ns() - started_ns) // 1000
+        )
         return Attempt(
             core=core,
             call=ToolCall(tool.verb, params, caller),
@@ -119,19 +133,19 @@ def direct_way(
             started_us=started_us,
             started_ns=started_ns,
             tool=tool,
-            tool_id=tool_id,
+            tool_id=tool.tool_id,
             namespace=core.namespace,
             standing=standing,
             params=params,
-            details=details,
+            details=standing.details,
             decision="allow",
-            limits=limits,
-            counted=limits is not None,
+            limits=standing.limits,
+            counted=standing.limits is not None,
             timeout_s=tool.limits.timeout_s,
-            deadline_ns=started_ns + timeout_ns,
+            deadline_ns=started_ns + tool.timeout_ns,
         )
 
-    return call
+    return attempt
 
 
 def _is_ordinary(core: Core, tool: Tool, standing: Standing) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from toolrt.audit.call_event import CallEvent
 from toolrt.audit.sinks import AuditSink
+from toolrt.builder import RegistryBuilder
 from toolrt.capability import Authority
 from toolrt.clock import Clock, new_ulid
 from toolrt.context import CallContext
@@ -20,7 +21,7 @@ from toolrt.errors import IdentityConflictError, StoreError, UnstorableEventErro
 from toolrt.event import BatchWriteSummary, Event, EventFilter, Page, PageRequest
 from toolrt.namespace import ActorRef, Namespace, NamespaceToken, mint_token
 from toolrt.pack import Pack
-from toolrt.registry import Registry, RegistryBuilder
+from toolrt.registry import Registry
 
 __all__ = [
     "ManualClock",

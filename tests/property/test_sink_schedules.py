@@ -21,6 +21,7 @@ from toolrt import (
     QueueSink,
     SinkStats,
 )
+from toolrt.audit.sinks import EndedCall
 from toolrt.testing import MemorySink
 
 from ..runtime.audit.writers import SOON, event
@@ -101,7 +102,11 @@ def play(schedule: Schedule) -> tuple[SinkStats, list[CallEvent], list[CallEvent
 
     def produce(name: str, count: int) -> None:
         for number in range(count):
-            sink.on_call(event(number, name))
+            one = event(number, name)
+            if number % 3:
+                sink.on_call(one)
+            else:  # as a call in the direct way tells of it
+                sink.on_record(EndedCall(lambda *_, one=one: one, 0, 0), None)
 
     threads = [
         threading.Thread(target=produce, args=(f"p{n}", count), daemon=True)
