@@ -37,6 +37,7 @@ from toolrt import (
     ToolTimeoutError,
 )
 from toolrt.admit import admit
+from toolrt.clock import ulid_number
 from toolrt.testing import ManualClock, MemoryEventStore, MemorySink
 
 
@@ -82,6 +83,8 @@ def desk(clock: ManualClock) -> Pack:
     @pack.handler("slow", timeout=2.0)
     def slow(seconds: int) -> str:
         clock.advance(seconds)
+        if seconds == FAILS_AFTER_S:
+            raise ToolError("LATE")
         return "done"
 
     @pack.handler("give", max_output=64)
@@ -89,6 +92,9 @@ def desk(clock: ManualClock) -> Pack:
         return GIVEN[what]()
 
     return pack
+
+
+FAILS_AFTER_S = 7
 
 
 async def _later() -> str:
@@ -145,8 +151,9 @@ CALLS: list[tuple[str, Any]] = [
     ("pick", {"n": 1}),
     ("pick", {"n": 3, "namespace": "local"}),
     ("slow", {"seconds": 1}),
+    ("slow", {"seconds": FAILS_AFTER_S}),
     ("slow", {"seconds": 2}),
-    ("slow", {"seconds": 7}),
+    ("slow", {"seconds": 8}),
     *(("give", {"what": what}) for what in GIVEN),
 ]
 
@@ -177,7 +184,10 @@ def ended(call: Callable[[], Any]) -> tuple[Any, ...]:
 
 
 def stable(event: CallEvent) -> CallEvent:
-    return event.replace(call_id="")
+    """Return *event* with the time of its id only, which is when the call began."""
+    number = ulid_number(event.call_id)
+    assert number is not None
+    return event.replace(call_id=str(number >> 80))
 
 
 def warm(registry: Registry) -> None:
@@ -225,7 +235,8 @@ def test_the_async_path_ends_like_that_too(verb: str, params: Any) -> None:
     """The same calls, awaited."""
     writer, memory = Kept(), MemorySink()
     with QueueSink(writer, backpressure=Block()) as sink:
-        short, long = made(sink).build(), made(memory).build()
+        short = made(sink, clock=ManualClock()).build()
+        long = made(memory, clock=ManualClock()).build()
         warm(short)
         warm(long)
 
