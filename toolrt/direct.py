@@ -49,7 +49,7 @@ def direct_way(
     limits, limiter = standing.limits, core.limiter
     count = core.meter.counter(tool.tool_id, "success")
     sink: Any = core.sinks[0] if core.sinks else None
-    put, details = None if sink is None else sink.on_record, standing.details
+    put, details = None if sink is None else sink.ended_calls(), standing.details
     attempt = _attempts(core, tool, standing, caller)
     event = _events(tool, standing, caller)
 
@@ -173,5 +173,5 @@ def _takes_ended_calls(sinks: tuple[OnCall, ...]) -> bool:
     if not sinks:
         return True
     # One event is for all sinks of a call, and a required one may fail the call.
-    takes = getattr(sinks[0], "takes_ended_calls", False)
+    takes = hasattr(sinks[0], "ended_calls")
     return len(sinks) == 1 and takes and not getattr(sinks[0], "required", True)

@@ -100,13 +100,15 @@ def play(schedule: Schedule) -> tuple[SinkStats, list[CallEvent], list[CallEvent
     writer, fallback = Scripted(schedule), MemorySink()
     sink = QueueSink(writer, schedule.capacity, strategy_of(schedule, fallback))
 
+    ended = sink.ended_calls()
+
     def produce(name: str, count: int) -> None:
         for number in range(count):
             one = event(number, name)
             if number % 3:
                 sink.on_call(one)
             else:  # as a call in the direct way tells of it
-                sink.on_record(EndedCall(lambda *_, one=one: one, 0, 0), None)
+                ended(EndedCall(lambda *_, one=one: one, 0, 0), None)
 
     threads = [
         threading.Thread(target=produce, args=(f"p{n}", count), daemon=True)
