@@ -13,7 +13,7 @@ from pipeline import cheapest, registry
 from pytest_benchmark.fixture import BenchmarkFixture
 from turns import Side, in_turn
 
-from toolrt import Block, JsonLinesAuditSink
+from toolrt import Block, JsonLinesAuditSink, ToolCall
 
 # Short rounds, for on a busy machine a long one is always interrupted.
 CALLS = 200
@@ -83,6 +83,33 @@ def bench_dispatch(
             asked=case.asked,
         )
     )
+
+
+def bench_run(benchmark: BenchmarkFixture, note: Note, tmp_path: Path) -> None:
+    """The same call through every stage, its outcome and event in the result."""
+    sink = JsonLinesAuditSink.file(
+        str(tmp_path / "calls.jsonl"), capacity=16_384, backpressure=Block()
+    )
+    made = registry(sink)
+
+    def prepare() -> tuple[()]:
+        sink.flush()
+        return ()
+
+    def call() -> None:
+        assert made.run(ToolCall("double", {"number": 2}, "alice")).ok
+
+    pairs = in_turn(
+        benchmark,
+        Side(repeat(call), prepare),
+        Side(repeat(cheapest())),
+        rounds=ROUNDS,
+        units=CALLS,
+    )
+    sink.close()
+
+    name = "run(ToolCall): stage by stage"
+    note(Figure.timed("dispatch", name, "us", pairs, cheapest=CHEAPEST))
 
 
 def bench_until_written(
