@@ -172,7 +172,9 @@ def _failed(token: Token, capability: str, now_us: int) -> Document:
         rank = _LATE_TOKEN if capability in token.capabilities else _BAD_TOKEN
         reason = _lateness(token, now_us) or reason
         change = f"have it renewed by {_issuer(token)}, or take it away"
-    if token.code == "expired" and capability not in token.capabilities:
+    # Of a token that only the record names, nobody knows what it grants.
+    is_known = bool(token.links)
+    if token.code == "expired" and is_known and capability not in token.capabilities:
         reason += ", and does not grant it"
     return _token(token, token.code, reason, change, rank)
 
