@@ -117,7 +117,7 @@ def who_command(session: Session, streams: Streams, capability: str) -> int:
 
 def unused_command(session: Session, streams: Streams, since: str) -> int:
     """
-    Print the grants of the config that no recorded call has used since then.
+    Print the grants of the config, tokens and all, that no call has used since then.
 
     Raises:
         UsageError: *since* is no time.
@@ -127,11 +127,11 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
     except ValueError as exc:
         raise UsageError(str(exc), next_step="toolrt help time") from exc
     assert since_us is not None
-    facts = facts_of(session)
     with open_to_read(session) as store:
         uses = [] if store is None else store.uses()
         covers = _covers(store)
-    items = list(_unused(facts, uses, since_us))
+        asked_us = latest_us(store)
+    items = list(_unused(_sources(session, asked_us), uses, since_us))
     first = covers["first"] if covers else None
     is_covered = first is not None and first <= show_utc(since_us)
     meta = {"since": show_utc(since_us), "covers": covers, "covered": is_covered}
@@ -147,21 +147,28 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
     return Exit.OK
 
 
+def _sources(session: Session, asked_us: int) -> Iterator[tuple[str, Source]]:
+    """Yield what each caller is granted by: its rules, then its tokens that hold."""
+    for name, caller in facts_of(session).callers.items():
+        tokens = tokens_of(session.config, name, (), now_us=asked_us)
+        yield from ((name, rule) for rule in caller.rules)
+        yield from ((name, token) for token in tokens if token.code == OK)
+
+
 def _unused(
-    facts: Facts, uses: Sequence[GrantUse], since_us: int
+    sources: Iterable[tuple[str, Source]], uses: Sequence[GrantUse], since_us: int
 ) -> Iterator[Document]:
-    for name, caller in facts.callers.items():
-        for rule in caller.rules:
-            for capability in rule.capabilities:
-                own = _uses_of(rule, name, capability, uses)
-                last_us = max((use.last_us for use in own), default=None)
-                if last_us is None or last_us < since_us:
-                    yield {
-                        "caller": name,
-                        "capability": capability,
-                        **_source_item(rule),
-                        "last": time_or_none(last_us),
-                    }
+    for name, source in sources:
+        for capability in sorted(source.capabilities):
+            own = _uses_of(source, name, capability, uses)
+            last_us = max((use.last_us for use in own), default=None)
+            if last_us is None or last_us < since_us:
+                yield {
+                    "caller": name,
+                    "capability": capability,
+                    **_source_item(source),
+                    "last": time_or_none(last_us),
+                }
 
 
 def _about_range(meta: Document, count: int) -> str:
