@@ -37,9 +37,11 @@ from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
 from toolrt_cli.run_proofs import (
+    Proofs,
     authority_for,
     proofs_of,
     refusal_advice,
+    told,
     unmet_bindings,
 )
 from toolrt_cli.sinks import Sinks
@@ -76,8 +78,10 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
             return _show_tool(tool)
     streams = open_streams(settings, environ)
     name_broken(session.broken, streams)
-    call = _call(session, options, tool)
-    return _make(session, call, options, streams, tool)
+    caller = session.default_caller if options.caller is None else options.caller
+    proofs = proofs_of(session.config, caller, options.proofs)
+    call = _call(session, options, tool, caller, proofs.tokens)
+    return _make(session, call, options, streams, tool, proofs=proofs)
 
 
 def _make(
@@ -86,18 +90,20 @@ def _make(
     options: RunWords,
     streams: Streams,
     tool: Tool | None,
+    *,
+    proofs: Proofs,
 ) -> int:
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
     state_dir = user_state_dir(session.environ)
     with Sinks(session.config, state_dir) as sinks, _open_store(session) as store:
-        granting = authority_for(session, store, call)
+        granting = authority_for(session, store, call, proofs)
         registry = open_registry(
             session, store, confirmation.over, sinks.direct, granting
         )
         with prints_to_stderr():
             result = registry.run(call)
-    result = sinks.judged(result)
+    result = told(sinks.judged(result), proofs)
     if confirmation.is_interrupted:
         raise KeyboardInterrupt
     if confirmation.refusal is not None:
@@ -132,7 +138,13 @@ def _open_store(session: Session) -> SqliteEventStore:
         raise AuditUnavailableError(str(exc), retryable=exc.retryable) from exc
 
 
-def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
+def _call(
+    session: Session,
+    options: RunWords,
+    tool: Tool | None,
+    caller: str,
+    proofs: tuple[str, ...],
+) -> ToolCall:
     """Return the call that the words describe."""
     assert options.tool is not None
     schema = ANYTHING if tool is None else tool.definition.input_schema
@@ -144,13 +156,12 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
     except ArgumentSyntaxError as exc:
         exc.next_step = f"toolrt run {options.tool} --help"
         raise
-    caller = session.default_caller if options.caller is None else options.caller
     return ToolCall(
         options.tool,
         params,
         caller=caller,
         actor=session.actor,
-        proofs=proofs_of(session.config, caller, options.proofs),
+        proofs=proofs,
         labels=_labels(session, caller),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
