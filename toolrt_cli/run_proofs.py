@@ -6,8 +6,8 @@ Nothing here is loaded that a call without tokens does not need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,9 +16,11 @@ from toolrt import (
     CallResult,
     CapabilitySet,
     DelegationRefusedError,
+    Tool,
     ToolCall,
 )
-from toolrt.capability import Refusal
+from toolrt.capability import Link, Refusal
+from toolrt.schema import with_defaults
 from toolrt_cli.config import LoadedConfig
 from toolrt_cli.problems import Advice
 from toolrt_cli.wiring import Session, allow_lists
@@ -133,21 +135,44 @@ def _counts_by_the_clock(token: str) -> bool:
     return all(one.link.expires > time() for one in read_chain(token))
 
 
+def unmet_links(
+    config: LoadedConfig, tool: Tool, params: Mapping[str, Any], tokens: Sequence[str]
+) -> Iterator[tuple[int, Link]]:
+    """
+    Yield the last link of each of *tokens* that the arguments do not meet, and its place.
+
+    Held against what the gate and the tool see, defaults filled in; nothing is verified.
+    """
+    from toolrt.ucan import UcanError, fits, read_chain
+    from toolrt_cli.delegations import limits_of
+
+    limits = limits_of(config)
+    seen = with_defaults(tool.defaults, params)
+    for index, token in enumerate(tokens):
+        try:
+            leaf = read_chain(token, limits=limits)[-1].link
+        except UcanError:  # which refuses the call
+            continue
+        if not fits(leaf.bindings, seen):
+            yield index, leaf
+
+
 def unmet_bindings(
-    config: LoadedConfig, call: ToolCall, named: Sequence[str]
+    config: LoadedConfig, tool: Tool, call: ToolCall, named: Sequence[str]
 ) -> list[str]:
     """Return which tokens of *call* hold and grant nothing, as its arguments differ."""
     if not call.proofs:
         return []
-    from toolrt.ucan import fits, read_chain
-    from toolrt_cli.delegations import limits_of
     from toolrt_cli.token_files import proof_files
 
-    files, found = proof_files(config, call.caller or "", named), []
-    for file, token in zip(files, call.proofs, strict=False):
-        leaf = read_chain(token, limits=limits_of(config))[-1].link
-        if not fits(leaf.bindings, call.params):
-            only = ", ".join(f"{name} = {text}" for name, text in leaf.bindings)
-            grants = ", ".join(leaf.capabilities)
-            found.append(f"the token in {file} grants {grants} only with {only}")
-    return found
+    files = proof_files(config, call.caller or "", named)
+    return [
+        f"the token in {files[index]} grants {', '.join(leaf.capabilities)}"
+        f" only with {binding_text(leaf.bindings)}"
+        for index, leaf in unmet_links(config, tool, call.params or {}, call.proofs)
+    ]
+
+
+def binding_text(bindings: Sequence[tuple[str, str]]) -> str:
+    """Return the arguments of *bindings* in words."""
+    return ", ".join(f"{name} = {text}" for name, text in bindings)

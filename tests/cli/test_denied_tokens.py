@@ -1,15 +1,21 @@
 """What the record tells of calls that were denied although they brought a token."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
+from toolrt.ucan import did_of_seed
+from toolrt_cli.provenance.text import short_did
 from toolrt_store import SqliteEventStore
 
 from .conftest import Cli
-from .delegations import BOT, config_with, delegated, hold
+from .delegations import BOT, LEAD, config_with, delegated, digest_of, hold
 from .stores import store_path
+
+LEAD_DID: Final = did_of_seed(LEAD)
 
 WriteConfig = Callable[[str], Path]
 
@@ -32,15 +38,124 @@ def shown(cli: Cli) -> str:
     return cli("audit", "show", "@last").out.partition("/gate\n")[0]
 
 
-def test_the_record_claims_nothing_of_a_token_that_it_does_not_know(cli: Cli) -> None:
-    """What an expired token would have granted is not told of one that granted it."""
-    delegated("t", "fs:read", days=-1)
-    assert cli(*read("--proof", "t")).code == 3
+def near(cli: Cli) -> Any:
+    """Return what of the newest call's only missing capability was nearest."""
+    document = cli("audit", "show", "@last", "--json").document
+    (missing,) = document["denial"]["missing"]
+    return missing["rejected"][0]
 
-    told = shown(cli)
 
-    assert "a link has expired" in told
-    assert "does not grant it" not in told
+class TestRefused:
+    """A token that does not hold"""
+
+    def test_the_record_claims_nothing_that_it_does_not_know(self, cli: Cli) -> None:
+        """What an expired token would have granted is not told of one that did."""
+        delegated("t", "fs:read", days=-1)
+        assert cli(*read("--proof", "t")).code == 3
+
+        told = shown(cli)
+
+        assert "a link has expired" in told
+        assert "does not grant it" not in told
+
+    def test_its_issuer_is_on_record(self, cli: Cli) -> None:
+        """Who signed it is who can renew it."""
+        path = delegated("t", "fs:read", days=-1)
+        cli(*read("--proof", "t"))
+
+        told, item = shown(cli), near(cli)
+
+        assert f"delegation {digest_of(path)[:12]} by {short_did(LEAD_DID)}" in told
+        assert f"to pass: have it renewed by {LEAD_DID}, or take it away" in told
+        assert (item["digest"], item["issuer"]) == (digest_of(path), LEAD_DID)
+
+    def test_whoever_did_not_sign_it_is_not_named(self, cli: Cli) -> None:
+        """A token that says it is of somebody, signed by nobody."""
+        path = delegated("t", "fs:read")
+        head, _, signature = path.read_text().strip().rpartition(".")
+        other = "A" if signature[0] != "A" else "B"
+        path.write_text(f"{head}.{other}{signature[1:]}")
+
+        cli(*read("--proof", "t"))
+
+        assert "signature" in shown(cli)
+        assert near(cli)["issuer"] is None
+
+    def test_of_a_tool_that_needs_nothing_too(self, cli: Cli) -> None:
+        """No capability is missing, and the token is named."""
+        path = delegated("t", "fs:read", days=-1)
+        cli("run", "echo.say", "--as", "bot", "--proof", "t")
+
+        denial = cli("audit", "show", "@last", "--json").document["denial"]
+
+        assert f"✗ delegation {digest_of(path)} by {LEAD_DID}" in shown(cli)
+        assert denial["delegation"] == {
+            "code": "expired",
+            "digest": digest_of(path),
+            "issuer": LEAD_DID,
+        }
+
+
+class TestUnmet:
+    """A token that is bound to other arguments than those of the call"""
+
+    def test_what_it_asks_for_is_on_record(self, cli: Cli) -> None:
+        """With its digest and its issuer, as the nearest miss."""
+        path = delegated("t", "fs:read", bindings={"path": "y"})
+        assert cli(*read("--proof", "t")).code == 3
+        digest = digest_of(path)
+        path.unlink()
+
+        told, item = shown(cli), near(cli)
+
+        assert 'grants it only with path = "y"' in told
+        assert f"or have {LEAD_DID} issue one that is not bound" in told
+        assert (item["failed_check"], item["digest"]) == ("binding", digest)
+        assert (item["issuer"], item["audience"]) == (LEAD_DID, "bot")
+
+    def test_it_is_no_grant_to_explain_from(self, cli: Cli) -> None:
+        """The call that lacked the capability did not have it."""
+        delegated("t", "fs:read", bindings={"path": "y"})
+        cli(*read("--proof", "t"))
+
+        words = ("provenance", "explain", "bot", "fs:read", "--at", "@last", "--json")
+        document = cli(*words).document
+
+        assert (document["decision"], document["paths"]) == ("deny", [])
+        assert document["rejected"][0]["failed_check"] == "binding"
+
+    def test_a_token_that_does_not_grant_it_anyway_is_not_named(self, cli: Cli) -> None:
+        """Nor one whose binding the call meets, by a default of the tool."""
+        delegated("other", "net:fetch", bindings={"path": "y"})
+        delegated("met", "net:fetch", bindings={"offset": 0})
+        ran = cli(*read("--proof", "other", "--proof", "met"))
+
+        document = cli("audit", "show", "@last", "--json").document
+
+        assert document["labels"] == {"uid": str(os.getuid()), "caller": "asserted"}
+        assert "offset" not in ran.err
+
+    def test_what_nobody_signed_is_not_put_on_record(self, cli: Cli) -> None:
+        """The call is refused; what the token says is nobody's word."""
+        path = delegated("t", "fs:read", bindings={"path": "y"})
+        head, _, signature = path.read_text().strip().rpartition(".")
+        other = "A" if signature[0] != "A" else "B"
+        path.write_text(f"{head}.{other}{signature[1:]}")
+
+        cli(*read("--proof", "t"))
+
+        document = cli("audit", "show", "@last", "--json").document
+        assert not [name for name in document["labels"] if name.startswith("unmet")]
+
+    def test_a_long_binding_is_cut(self, cli: Cli) -> None:
+        """What a token asks for may be as long as a token."""
+        delegated("t", "fs:read", bindings={"path": "y" * 4000})
+        cli(*read("--proof", "t"))
+
+        labels = cli("audit", "show", "@last", "--json").document["labels"]
+
+        assert len(labels["unmet.1.with"]) == 257
+        assert labels["unmet.1.with"].endswith("y…")
 
 
 class TestUnreadable:

@@ -162,6 +162,17 @@ def read_chain(token: object, *, limits: Limits | None = None) -> tuple[Token, .
     return tuple(reversed(found))
 
 
+def issuer_of(token: object, *, limits: Limits | None = None) -> str | None:
+    """Return the DID that signed *token*, good or not; None where none did."""
+    try:
+        last = read_token(token, max_chars=(limits or DEFAULT_LIMITS).max_chars)
+    except UcanError:
+        return None
+    return (
+        last.link.issuer if is_signed(last.key, last.signed, last.signature) else None
+    )
+
+
 def require_signatures(tokens: tuple[Token, ...]) -> None:
     """
     Check that each of *tokens* was signed by its issuer.

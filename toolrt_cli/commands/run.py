@@ -8,7 +8,6 @@ the store behind it, and the result goes to stdout; everything else goes to stde
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from toolrt import (
 )
 from toolrt.schema import ANYTHING, signature
 from toolrt_cli.arguments import parse_json_args, parse_pairs
+from toolrt_cli.call_labels import labels_of
 from toolrt_cli.config.places import user_state_dir
 from toolrt_cli.confirm import Confirmation
 from toolrt_cli.escape import escape, show_block
@@ -162,7 +162,7 @@ def _call(
         caller=caller,
         actor=session.actor,
         proofs=proofs,
-        labels=_labels(session, caller),
+        labels=labels_of(session, caller, tool, params, proofs),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
         cursor=options.cursor,
@@ -170,15 +170,6 @@ def _call(
         session_id=session.environ.get("TOOLRT_REQUEST_ID"),
         reason=options.reason,
     )
-
-
-def _labels(session: Session, caller: str) -> dict[str, str]:
-    """Return what the record says of the actor, and of how the caller is known."""
-    labels = {"uid": str(os.getuid())}
-    table = session.config.config.callers.get(caller)
-    if caller != str(session.actor) and (table is None or table.actors is None):
-        labels["caller"] = "asserted"  # any actor may call under this name
-    return labels
 
 
 def _seconds(text: str | None) -> float | None:
@@ -312,7 +303,8 @@ def _advise(
     if isinstance(error, DelegationRefusedError):
         return refusal_advice(session, error, call, options.proofs)
     if isinstance(error, CapabilityDeniedError):
-        return _capability_advice(error, call, options, session)
+        tool = registry.tool(call.tool)
+        return _capability_advice(error, call, options, session, tool)
     if isinstance(error, InvalidArgsError):
         return _argument_advice(error, registry.tool(call.tool))
     if isinstance(error, RateLimitedError) and error.retry_after_ms is not None:
@@ -321,7 +313,11 @@ def _advise(
 
 
 def _capability_advice(
-    error: CapabilityDeniedError, call: ToolCall, options: RunWords, session: Session
+    error: CapabilityDeniedError,
+    call: ToolCall,
+    options: RunWords,
+    session: Session,
+    tool: Tool,
 ) -> Advice:
     """Name what is missing and the lines that would grant it."""
     from shlex import quote
@@ -334,7 +330,7 @@ def _capability_advice(
     return Advice(
         details=(
             f"it needs {', '.join(error.required)} and was granted {has}",
-            *unmet_bindings(session.config, call, options.proofs),
+            *unmet_bindings(session.config, tool, call, options.proofs),
         ),
         change=grant_lines(session.config, file, caller, error.missing),
         next=tuple(
