@@ -1,8 +1,9 @@
 """
 What the record says of a call beside what the pipeline knows: its labels.
 
-``uid`` is the user's number. ``caller`` is ``asserted`` where any actor may call
-under its name. ``unmet.1``, ``unmet.2`` and so on are the digests of tokens
+``uid`` is the user's number. ``caller`` tells how the caller is known where any actor
+may call under its name: ``key`` if its private key is at hand and the call brings a
+token, else ``asserted``. ``unmet.1``, ``unmet.2`` and so on are the digests of tokens
 that the arguments of the call do not meet, with who issued each, what it would have
 granted of what the tool needs, and the arguments that it asks for.
 """
@@ -43,14 +44,30 @@ def labels_of(
     params: Mapping[str, Any],
     tokens: Sequence[str],
 ) -> dict[str, str]:
-    """Return the labels of a call of *tool* by *caller* that brings *tokens*."""
+    """
+    Return the labels of a call of *tool* by *caller* that brings *tokens*.
+
+    Raises:
+        ConfigError: The DID of the caller is none of an Ed25519 key.
+    """
     labels = {"uid": str(os.getuid())}
     table = session.config.config.callers.get(caller)
     if caller != str(session.actor) and (table is None or table.actors is None):
-        labels["caller"] = "asserted"  # any actor may call under this name
+        is_shown = bool(tokens) and _shows_key(session, caller)
+        labels["caller"] = "key" if is_shown else "asserted"
     if tokens and tool is not None:
         labels |= _unmet_labels(session, tool, params, tokens)
     return labels
+
+
+def _shows_key(session: Session, caller: str) -> bool:
+    """Return whether *caller* has to show its key with a token, and does."""
+    from toolrt_cli.delegations import identity_of
+
+    if session.config.config.ucan.bearer:
+        return False
+    identity = identity_of(session.config, caller, session.environ)
+    return identity is not None and identity.is_proven()
 
 
 def _unmet_labels(

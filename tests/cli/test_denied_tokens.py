@@ -9,6 +9,7 @@ import pytest
 
 from toolrt.ucan import did_of_seed
 from toolrt_cli.provenance.text import short_did
+from toolrt_cli.wiring import os_actor
 from toolrt_store import SqliteEventStore
 
 from .conftest import Cli
@@ -132,7 +133,7 @@ class TestUnmet:
 
         document = cli("audit", "show", "@last", "--json").document
 
-        assert document["labels"] == {"uid": str(os.getuid()), "caller": "asserted"}
+        assert document["labels"] == {"uid": str(os.getuid()), "caller": "key"}
         assert "offset" not in ran.err
 
     def test_what_nobody_signed_is_not_put_on_record(self, cli: Cli) -> None:
@@ -156,6 +157,48 @@ class TestUnmet:
 
         assert len(labels["unmet.1.with"]) == 257
         assert labels["unmet.1.with"].endswith("y…")
+
+
+class TestCaller:
+    """How the caller of a call is known"""
+
+    def test_by_its_key(self, cli: Cli) -> None:
+        """Any actor may call so, and this one had the key of the caller."""
+        delegated("t", "fs:read")
+        labels = []
+        for words in (read("--proof", "t"), read()):
+            cli(*words)
+            labels.append(cli("audit", "show", "@last", "--json").document["labels"])
+
+        assert [one["caller"] for one in labels] == ["key", "asserted"]
+
+    def test_not_by_a_key_that_is_not_at_hand(
+        self, cli: Cli, trusting: Path, home: Path
+    ) -> None:
+        """Nor where bearer tokens count, for which nobody is asked for one."""
+        delegated("t", "fs:read")
+        trusting.write_text("[ucan]\nbearer = true\n" + config_with())
+        cli(*read("--proof", "t"))
+        by_bearer = cli("audit", "show", "@last", "--json").document["labels"]
+        trusting.write_text(config_with())
+        (home / "state/toolrt/identities/bot.key").unlink()
+        cli(*read("--proof", "t"))
+        without = cli("audit", "show", "@last", "--json").document["labels"]
+
+        assert by_bearer["caller"] == without["caller"] == "asserted"
+
+    def test_where_the_config_says_who_may_call_nothing_is_said(
+        self, cli: Cli, trusting: Path
+    ) -> None:
+        """Then the actor is enough."""
+        listed = f'actors = ["{os_actor()}"]\nproofs'
+        trusting.write_text(config_with().replace("proofs", listed))
+        delegated("t", "fs:read")
+        assert cli(*read("--proof", "t")).code == 0
+
+        labels = cli("audit", "show", "@last", "--json").document["labels"]
+
+        assert labels == {"uid": str(os.getuid())}
 
 
 class TestUnreadable:
