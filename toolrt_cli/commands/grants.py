@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from toolrt_cli.documents import emit
 from toolrt_cli.exit_codes import Exit
@@ -29,6 +29,9 @@ from toolrt_cli.times import local_clock, parse_duration, parse_range, show_utc
 from toolrt_cli.wiring import Session
 from toolrt_store import SqliteEventStore
 from toolrt_store.grant_use import GrantUse
+
+#: The state of a token that holds and ends in the time that was asked for.
+_ENDS: Final = "ends"
 
 
 def can_command(
@@ -229,7 +232,7 @@ def _token_item(caller: str, token: Token, now_s: int) -> Document:
         "caller": caller,
         "digest": token.digest or None,
         "file": token.file,
-        "state": "ends" if token.code == OK else token.code,
+        "state": _ENDS if token.code == OK else token.code,
         "expires": seconds_text(end),
         "left_s": None if end is None else max(0, end - now_s),
         "capabilities": sorted(token.capabilities),
@@ -306,18 +309,18 @@ def _chain(item: Any) -> str:
 
 
 def _short_chain(item: Any) -> str:
-    return " → ".join(map(short_did, _parties(item)))
-
-
-def _clock(name: str) -> Callable[[Any], str]:
-    """Return what shows the time *name* of an item as the wall clock does."""
-    asked_us = now_us()
-    return lambda item: local_clock(item[name], asked_us) if item[name] else ""
+    """Return who delegates to whom; before that why the token does not hold."""
+    chain = " → ".join(map(short_did, _parties(item))) or str(item["file"])
+    return chain if item["state"] == _ENDS else f"{item['state']}: {chain}"
 
 
 def _last_used(streams: Streams) -> Column:
-    get = _clock("last") if streams.out_terminal.is_tty else None
-    return Column("last", "LAST USED", get)
+    asked_us = now_us()
+
+    def clock(item: Any) -> str:
+        return local_clock(item["last"], asked_us) if item["last"] else ""
+
+    return Column("last", "LAST USED", clock if streams.out_terminal.is_tty else None)
 
 
 def _grant_columns(streams: Streams) -> list[Column]:
@@ -343,8 +346,6 @@ def _token_columns(streams: Streams) -> list[Column]:
         return [
             Column("caller", "CALLER"),
             Column("digest", "DIGEST", lambda item: str(item["digest"] or "")[:12]),
-            Column("state", "STATE"),
-            Column("expires", "ENDS", _clock("expires")),
             Column("left_s", "LEFT", _left),
             Column("chain", "CHAIN", _short_chain, fold=True),
         ]
