@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from toolrt.ucan import did_of_seed
+from toolrt_cli.call_labels import unmet_of
 from toolrt_cli.provenance.text import short_did
 from toolrt_cli.wiring import os_actor
 from toolrt_store import SqliteEventStore
@@ -147,6 +148,24 @@ class TestUnmet:
 
         document = cli("audit", "show", "@last", "--json").document
         assert not [name for name in document["labels"] if name.startswith("unmet")]
+
+    def test_labels_of_others_tell_of_no_token(self) -> None:
+        """A service may call its labels anything: what is not told in full is left."""
+        full = {
+            "unmet.1": "d",
+            "unmet.1.issuer": "i",
+            "unmet.1.grants": "a, b",
+            "unmet.1.with": "n = 1",
+        }
+        partial = {"unmet.2": "d", "unmet.2.grants": "a", "unmet": "", "unmet.x": ""}
+
+        (found,) = unmet_of(partial | full)
+
+        assert (found.digest, found.issuer, found.capabilities, found.only_with) == (
+            *("d", "i"),
+            ("a", "b"),
+            "n = 1",
+        )
 
     def test_a_long_binding_is_cut(self, cli: Cli) -> None:
         """What a token asks for may be as long as a token."""

@@ -168,9 +168,8 @@ def issuer_of(token: object, *, limits: Limits | None = None) -> str | None:
         last = read_token(token, max_chars=(limits or DEFAULT_LIMITS).max_chars)
     except UcanError:
         return None
-    return (
-        last.link.issuer if is_signed(last.key, last.signed, last.signature) else None
-    )
+    is_own = is_signed(last.key, last.signed, last.signature)
+    return last.link.issuer if is_own else None
 
 
 def require_signatures(tokens: tuple[Token, ...]) -> None:
