@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from toolrt import Tool
+from toolrt.attempt import storable
 from toolrt_cli.run_proofs import binding_text, unmet_links
 from toolrt_cli.wiring import Session
 
@@ -84,7 +85,8 @@ def _unmet_labels(
         # What nobody signed is not put on record as somebody's word.
         if not wanted or issuer_of(tokens[index], limits=limits) is None:
             continue
-        only_with = binding_text(link.bindings)
+        # An argument may be called anything, also what no record can hold.
+        only_with = storable(binding_text(link.bindings))
         cut = only_with if len(only_with) <= _MOST else f"{only_with[:_MOST]}…"
         told = (link.issuer, ", ".join(wanted), cut)
         name = f"unmet.{number}"

@@ -149,6 +149,17 @@ class TestUnmet:
         document = cli("audit", "show", "@last", "--json").document
         assert not [name for name in document["labels"] if name.startswith("unmet")]
 
+    def test_what_no_record_can_hold_is_escaped(self, cli: Cli) -> None:
+        """A token may ask for an argument of any name; the call is denied as ever."""
+        delegated("t", "fs:read", bindings={"a\0b\u202e\x1b": "\u202e"})
+
+        ran = cli(*read("--proof", "t", "--json"))
+
+        assert (ran.code, ran.error["code"]) == (3, "capability_denied")
+        told = shown(cli)
+        assert "grants it only with a\\" in told
+        assert not {"\0", "\u202e", "\x1b"} & set(told)
+
     def test_labels_of_others_tell_of_no_token(self) -> None:
         """A service may call its labels anything: what is not told in full is left."""
         full = {
