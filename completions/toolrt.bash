@@ -219,6 +219,7 @@ _toolrt_option()
         'provenance explain --without') kind=text ;;
         'provenance explain -S'|'provenance explain --since') kind=text ;;
         'provenance explain --proof') kind=file ;;
+        'provenance explain -o'|'provenance explain --output') kind=words:table,json,jsonl,csv,md,name,tree,dot,mermaid ;;
         'provenance unused -S'|'provenance unused --since') kind=text ;;
         'provenance expiring --within') kind=text ;;
         'delegation issue --from') kind=identities ;;

@@ -329,6 +329,7 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
                 @{ Names = @('--without'); Help = 'If this rule or token were gone'; Name = 'SOURCE'; Kind = 'text' }
                 @{ Names = @('-S', '--since'); Help = 'With --without: calls from then on [30d]'; Name = 'SINCE'; Kind = 'text' }
                 @{ Names = @('--proof'); Help = 'Show this delegation token too'; Name = 'FILE'; Kind = 'file' }
+                @{ Names = @('-o', '--output'); Help = 'Print in this format'; Name = 'FORMAT'; Kind = 'words'; Words = @('table', 'json', 'jsonl', 'csv', 'md', 'name', 'tree', 'dot', 'mermaid') }
                 @{ Names = @('-h', '--help'); Help = 'Show the help of this command' }
             )
             Arguments = @(
@@ -617,7 +618,9 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
     if ($pending) {
         Write-Values $pending $before
     } elseif (-not $isEnded -and $word.StartsWith('-') -and -not $word.Contains('=')) {
-        foreach ($option in $command.Options + $globalOptions) {
+        $own = @($command.Options | ForEach-Object { $_.Names })
+        $others = @($globalOptions | Where-Object { $own -cnotcontains $_.Names[0] })
+        foreach ($option in $command.Options + $others) {
             foreach ($name in $option.Names) { Write-Completion $name $option.Help }
         }
     } elseif ($command.Commands.Count -gt 0) {

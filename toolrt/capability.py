@@ -102,15 +102,21 @@ class Grant(msgspec.Struct, frozen=True):
         )
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,  # as of a chain
+):
     """
     Why the tokens of a call were refused: one of ``toolrt.ucan.CODES``.
 
-    ``token`` is the digest of the one at fault, None where it is none in particular.
+    ``token`` is the digest of the one at fault, None where it is none in particular;
+    ``issuer`` is the DID that signed it, None where none did.
     """
 
     code: str
     token: str | None = None
+    issuer: str | None = None
 
 
 class CapabilitySet(msgspec.Struct, frozen=True):
@@ -269,6 +275,7 @@ class Authority:
     ) -> list[Grant] | Refusal:
         """Return what the chains of *proofs* grant; all of them have to hold."""
         from toolrt.ucan import fits, token_digest, verify_chain
+        from toolrt.ucan.verify import issuer_of
 
         if at is None:
             raise ValueError("tokens are checked against a time: at")
@@ -290,7 +297,8 @@ class Authority:
                 limits=self._limits,
             )
             if not result:
-                return Refusal(result.code, token_digest(token))
+                issuer = issuer_of(token, limits=self._limits)
+                return Refusal(result.code, token_digest(token), issuer)
             if fits(result.links[-1].bindings, params):
                 source = _source(result, bearer=self._bearer)
                 granted = [Grant(name, source) for name in result.capabilities & wanted]

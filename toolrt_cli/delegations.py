@@ -11,9 +11,10 @@ from typing import Final
 
 from toolrt import Authority
 from toolrt.errors import UcanError
-from toolrt.ucan import Identity, Limits, decode_did
+from toolrt.ucan import Identity, Limits
 from toolrt_cli import identities
 from toolrt_cli.config import ConfigError, Fault, LoadedConfig
+from toolrt_cli.config.dids import did_problems, not_a_key
 from toolrt_cli.revocations import revocations_of
 from toolrt_cli.wiring import Session, allow_lists
 from toolrt_store import SqliteEventStore
@@ -104,30 +105,21 @@ def identity_of(
         table = config.config.callers.get(caller)
         if table is None or table.did != did:
             return None
-        raise ConfigError([_did_fault(config, exc, "callers", caller, "did")]) from exc
+        fault = config.fault(not_a_key(exc), "callers", caller, "did")
+        raise ConfigError([fault]) from exc
     except identities.IdentityError:  # it went, or was opened to others, just now
         return Identity(did)
 
 
 def did_faults(config: LoadedConfig) -> Iterator[Fault]:
     """Yield every DID of *config* that is none of an Ed25519 key."""
-    roots = enumerate(config.config.ucan.root)
-    callers = config.config.callers.items()
-    listed: list[tuple[str | None, tuple[str | int, ...]]] = [
-        *((one.did, ("ucan", "root", index)) for index, one in roots),
-        *((one.did, ("callers", name, "did")) for name, one in callers),
-    ]
-    for did, place in listed:
-        try:
-            if did is not None:
-                decode_did(did)
-        except UcanError as exc:
-            yield _did_fault(config, exc, *place)
-
-
-def _did_fault(config: LoadedConfig, exc: UcanError, *place: str | int) -> Fault:
-    why = exc.detail or "it is no did:key of an Ed25519 key"
-    return config.fault(f"must be the did:key of an Ed25519 key: {why}", *place)
+    whole = config.config
+    written = {
+        "ucan": {"root": [{"did": one.did} for one in whole.ucan.root]},
+        "callers": {name: {"did": one.did} for name, one in whole.callers.items()},
+    }
+    for problem in did_problems(written):
+        yield config.fault(problem.message, *problem.path)
 
 
 def possession_advice(

@@ -6,49 +6,87 @@ Nothing here is loaded that a call without tokens does not need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from toolrt import Authority, DelegationRefusedError, ToolCall
+import msgspec
+
+from toolrt import (
+    Authority,
+    CallResult,
+    CapabilitySet,
+    DelegationRefusedError,
+    Tool,
+    ToolCall,
+)
+from toolrt.capability import Link, Refusal
+from toolrt.schema import with_defaults
 from toolrt_cli.config import LoadedConfig
 from toolrt_cli.problems import Advice
-from toolrt_cli.wiring import Session
+from toolrt_cli.wiring import Session, allow_lists
 
 if TYPE_CHECKING:
+    from toolrt_cli.token_files import ProofFileError
     from toolrt_store import SqliteEventStore
 
 
-def proofs_of(
-    config: LoadedConfig, caller: str, named: Sequence[str]
-) -> tuple[str, ...]:
+class Proofs(msgspec.Struct, frozen=True):
     """
-    Return the tokens that a call of *caller* brings: its ``proofs``, then *named*.
+    The tokens that a call brings.
 
-    Raises:
-        ProofFileError: A file is not to be used; no token of any is.
+    With a ``fault`` a file of one was not to be used: none of them counts, and the call
+    is refused and recorded as with any other token that does not hold.
     """
+
+    tokens: tuple[str, ...] = ()
+    fault: ProofFileError | None = None
+
+
+def proofs_of(config: LoadedConfig, caller: str, named: Sequence[str]) -> Proofs:
+    """Return the tokens that a call of *caller* brings: its ``proofs``, then *named*."""
     table = config.config.callers.get(caller)
     if not named and not (table and table.proofs):
-        return ()
-    from toolrt_cli.token_files import proof_files, read_proof
+        return Proofs()
+    from toolrt_cli.token_files import ProofFileError, proof_files, read_proof
 
-    return tuple(map(read_proof, proof_files(config, caller, named)))
+    try:
+        return Proofs(tuple(map(read_proof, proof_files(config, caller, named))))
+    except ProofFileError as exc:
+        return Proofs(fault=exc)
+
+
+class RefusingAuthority(Authority):
+    """Refuses every call, as a file with a token of the call was not to be used."""
+
+    def resolve(self, *_asked: object) -> CapabilitySet:
+        """Return the refusal, whatever is asked for."""
+        return CapabilitySet(refusal=Refusal("unreadable"))
 
 
 def authority_for(
-    session: Session, store: SqliteEventStore, call: ToolCall
+    session: Session, store: SqliteEventStore, call: ToolCall, proofs: Proofs
 ) -> Authority | None:
     """
-    Return who judges the tokens of *call*; None where it brings none.
+    Return who judges the *proofs* of *call*; None where it brings none.
 
     Raises:
         ConfigError: The DID of the caller is none of an Ed25519 key.
     """
-    if not call.proofs:
+    if proofs.fault is not None:
+        return RefusingAuthority(allow_lists(session))
+    if not proofs.tokens:
         return None
     from toolrt_cli.delegations import delegating_authority
 
     return delegating_authority(session, store, call.caller or "")
+
+
+def told(result: CallResult, proofs: Proofs) -> CallResult:
+    """Return *result* with the fault of a file in place of the refusal that came of it."""
+    if proofs.fault is None or not isinstance(result.error, DelegationRefusedError):
+        return result
+    proofs.fault.call_id = result.call_id
+    return msgspec.structs.replace(result, error=proofs.fault)
 
 
 def refusal_advice(
@@ -97,21 +135,44 @@ def _counts_by_the_clock(token: str) -> bool:
     return all(one.link.expires > time() for one in read_chain(token))
 
 
+def unmet_links(
+    config: LoadedConfig, tool: Tool, params: Mapping[str, Any], tokens: Sequence[str]
+) -> Iterator[tuple[int, Link]]:
+    """
+    Yield the last link of each of *tokens* that the arguments do not meet, and its place.
+
+    Held against what the gate and the tool see, defaults filled in; nothing is verified.
+    """
+    from toolrt.ucan import UcanError, fits, read_chain
+    from toolrt_cli.delegations import limits_of
+
+    limits = limits_of(config)
+    seen = with_defaults(tool.defaults, params)
+    for index, token in enumerate(tokens):
+        try:
+            leaf = read_chain(token, limits=limits)[-1].link
+        except UcanError:  # which refuses the call
+            continue
+        if not fits(leaf.bindings, seen):
+            yield index, leaf
+
+
 def unmet_bindings(
-    config: LoadedConfig, call: ToolCall, named: Sequence[str]
+    config: LoadedConfig, tool: Tool, call: ToolCall, named: Sequence[str]
 ) -> list[str]:
     """Return which tokens of *call* hold and grant nothing, as its arguments differ."""
     if not call.proofs:
         return []
-    from toolrt.ucan import fits, read_chain
-    from toolrt_cli.delegations import limits_of
     from toolrt_cli.token_files import proof_files
 
-    files, found = proof_files(config, call.caller or "", named), []
-    for file, token in zip(files, call.proofs, strict=False):
-        leaf = read_chain(token, limits=limits_of(config))[-1].link
-        if not fits(leaf.bindings, call.params):
-            only = ", ".join(f"{name} = {text}" for name, text in leaf.bindings)
-            grants = ", ".join(leaf.capabilities)
-            found.append(f"the token in {file} grants {grants} only with {only}")
-    return found
+    files = proof_files(config, call.caller or "", named)
+    return [
+        f"the token in {files[index]} grants {', '.join(leaf.capabilities)}"
+        f" only with {binding_text(leaf.bindings)}"
+        for index, leaf in unmet_links(config, tool, call.params or {}, call.proofs)
+    ]
+
+
+def binding_text(bindings: Sequence[tuple[str, str]]) -> str:
+    """Return the arguments of *bindings* in words."""
+    return ", ".join(f"{name} = {text}" for name, text in bindings)

@@ -8,6 +8,7 @@ whoever verifies it and nowhere else.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -69,6 +70,20 @@ def read_proof(path: str) -> str:
             problem = "a symbolic link"
         raise ProofFileError(path, f"not read: {problem}") from None
     return _as_text(data)
+
+
+def read_named(path: str) -> str:
+    """
+    Return the token in the file *path* that a command was given to work on.
+
+    Raises:
+        UsageError: There is no such file.
+        ProofFileError: It is none that a call would read.
+    """
+    if not os.path.lexists(path) and not _is_token_text(os.path.basename(path)):
+        problem = f"{path}: {os.strerror(errno.ENOENT)}"
+        raise UsageError(problem, next_step=_NAME_ONE)
+    return read_proof(os.path.abspath(path))
 
 
 def proof_files(

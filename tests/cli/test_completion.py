@@ -51,6 +51,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bin_dir, work = tmp_path / "bin", tmp_path / "desk"
     for directory in (bin_dir, work / "src", work / "my dir"):
         directory.mkdir(parents=True)
+    (tmp_path / "toolrt" / "identities").mkdir(parents=True)
+    (tmp_path / "toolrt" / "identities" / "ops.key").touch()
     program = bin_dir / "toolrt"
     python = shlex.quote(sys.executable)
     program.write_text(f'#!/bin/sh\nexec {python} -m toolrt_cli "$@"\n')
@@ -252,6 +254,16 @@ CASES = [
     pytest.param("toolrt pack handlers ", ["std"], id="packs"),
     pytest.param("toolrt provenance explain x fs:re", ["fs:read"], id="capabilities"),
     pytest.param("toolrt pack list -o ", list(FORMATS), id="formats"),
+    pytest.param(
+        "toolrt provenance explain -o ",
+        [*FORMATS, "tree", "dot", "mermaid"],
+        id="formats of one command",
+    ),
+    pytest.param(
+        "toolrt provenance explain --output=d", ["--output=dot"], id="joined to them"
+    ),
+    pytest.param("toolrt provenance explain --ou", ["--output"], id="named once"),
+    pytest.param("toolrt identity show o", ["ops"], id="identities"),
     pytest.param(
         "toolrt --output=js", ["--output=json", "--output=jsonl"], id="joined"
     ),

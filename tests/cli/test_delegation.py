@@ -217,24 +217,22 @@ class TestIssue:
         assert "the proof expired at" in ran.err
 
     @pytest.mark.parametrize(
-        ("words", "code"),
+        "words",
         [
-            (["--cap", "a", "--expires", "soon"], 2),
-            (["--cap", "a", "--with", "k"], 2),
-            (["--cap", "a", "--with", "k:={"], 2),
-            (["--cap", "a", "--with", "k@missing"], 2),
-            (["--cap", "a", "--proof", "missing"], 3),
-            (["--cap", "a", "--out", "no/such/t"], 2),
-            ([], 2),
+            ["--cap", "a", "--expires", "soon"],
+            ["--cap", "a", "--with", "k"],
+            ["--cap", "a", "--with", "k:={"],
+            ["--cap", "a", "--with", "k@missing"],
+            ["--cap", "a", "--proof", "missing"],
+            ["--cap", "a", "--out", "no/such/t"],
+            [],
         ],
     )
-    def test_bad_words_are_said(
-        self, issue: Issue, words: list[str], code: int
-    ) -> None:
+    def test_bad_words_are_said(self, issue: Issue, words: list[str]) -> None:
         """Never a traceback, never a token."""
         ran = issue(*words)
 
-        assert (ran.code, ran.out) == (code, "")
+        assert (ran.code, ran.out) == (2, "")
         assert ran.err.startswith("error: ")
 
     def test_a_proof_that_is_no_token_is_said(self, issue: Issue) -> None:
@@ -444,6 +442,29 @@ class TestInspect:
         for ran in (verified, called, explained, looked):
             assert ran.code in (2, 3)
             assert word[20:60] not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "none"),
+        ("verify", "none"),
+        ("revoke", "none"),
+        ("issue", "--from", "bot", "--to", "bot", "--cap", "a", "--proof", "none"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_is_not_there_is_usage(
+    cli: Cli, config: WriteConfig, words: tuple[str, ...]
+) -> None:
+    """In every command alike: there is no token, and so no verdict on one."""
+    config(config_with())
+    hold("bot", BOT)
+
+    ran = cli("delegation", *words, "--json")
+
+    assert (ran.code, ran.error["code"]) == (2, "usage")
+    assert ran.error["message"] == "none: No such file or directory"
 
 
 class TestVerify:

@@ -312,8 +312,8 @@ def test_a_did_that_no_token_can_name_is_a_fault(cli: Cli, config: WriteConfig) 
 
     err = cli("config", "validate").err
 
-    assert f"{path}:2:1" in err
-    assert f"{path}:3:1" in err
+    assert f"{path}:2:7" in err
+    assert f"{path}:4:7" in err
     assert "its key is x25519, not ed25519" in err
 
 

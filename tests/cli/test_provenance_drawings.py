@@ -125,3 +125,15 @@ def test_names_from_outside_cannot_drive_the_terminal(
     assert not set(ran.out) & {"\x1b", "\x07", "\u202e"}
     other = cli("provenance", "explain", caller, "net:fetch", "-o", fmt)
     assert not set(other.out) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_markdown_counts_one_call_as_one(cli: Cli, policy: Path) -> None:
+    """And none or several as calls."""
+    words = ("provenance", "explain", "alice", "fs:read", "-o", "md")
+    Path("x").touch()
+
+    none = cli(*words).out
+    cli("run", "fs.read", "path=x", "--as", "alice")
+
+    assert "Used by 0 recorded calls." in none
+    assert "Used by 1 recorded call." in cli(*words).out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Cli
-from .delegations import config_with, delegated
+from .delegations import BOT, config_with, delegated, digest_of, hold
 
 WriteConfig = Callable[[str], Path]
 
@@ -152,6 +152,28 @@ class TestUnused:
         found = [(i["caller"], i["capability"]) for i in document["items"]]
         assert document["schema"] == "toolrt.unused/1"
         assert found == [("alice", "repo:read"), ("alice", "fs:write")]
+
+    def test_a_token_that_no_call_used(self, cli: Cli, config: WriteConfig) -> None:
+        """What a chain grants is a grant; one that does not hold grants nothing."""
+        hold("bot", BOT)
+        Path("a").write_text("x")
+        token = delegated("t", "fs:read", "net:fetch")
+        config(config_with(token))
+        assert cli("run", "fs.read", "path=a", "--as", "bot").code == 0
+
+        (item,) = cli("provenance", "unused", "--json").document["items"]
+        cli("delegation", "revoke", "t")
+        left = cli("provenance", "unused", "--json").document["items"]
+
+        assert item == {
+            "caller": "bot",
+            "capability": "net:fetch",
+            "kind": "delegation",
+            "ref": digest_of(token),
+            "pattern": None,
+            "last": None,
+        }
+        assert left == []
 
     def test_use_before_the_range_is_no_use(self, cli: Cli, policy: Path) -> None:
         """It was used, and not lately: when is told."""

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolrt.ucan import did_of_seed
 from toolrt_cli.commands.grants import expiring_command, list_command
+from toolrt_cli.commands.identity import list_command as identities_command
 from toolrt_cli.commands.provenance import Options, explain_command
 from toolrt_cli.escape import display_width
 from toolrt_cli.grammar import Globals
@@ -20,7 +22,7 @@ from toolrt_cli.streams import Streams
 from toolrt_cli.terminal import Terminal
 from toolrt_cli.wiring import Session, open_session
 
-from .delegations import config_with, delegated, digest_of
+from .delegations import BOT, LEAD, OTHER, config_with, delegated, digest_of, hold
 from .test_tty import on_terminal
 
 WriteConfig = Callable[[str], Path]
@@ -94,6 +96,29 @@ def test_lists_are_narrow_on_a_terminal(home: Path, config: WriteConfig) -> None
     assert "did:key:z6Mk" in screen
     assert re.search("3 d 1[12] h", screen)
     assert "LAST USED" in grants
+
+
+def test_tables_of_keys_and_tokens_fit_sixty_columns(
+    home: Path, config: WriteConfig
+) -> None:
+    """Whole all the same: a DID, what is left, and why another does not count."""
+    hold("bot", BOT)
+    os.utime(hold("operator", OTHER), (0, 0))
+    hold("ci", LEAD).chmod(0o644)
+    good, bad = delegated("t", "a", days=3.5), delegated("u", "a", root=OTHER)
+    config(config_with(good, bad, Path("none")))
+
+    keys = on_screen(lambda _, shown: identities_command(shown))
+    tokens = on_screen(lambda one, shown: expiring_command(one, shown, "7d"))
+
+    for screen in (keys, tokens):
+        lines = re.sub(r"\x1b\[\d*m", "", screen).splitlines()
+        assert max(map(display_width, lines)) <= 60, screen
+    for part in (did_of_seed(BOT)[:24], "1970-01-01", "others", " no "):
+        assert part in keys
+    assert did_of_seed(LEAD)[:24] not in keys
+    for part in (" 3 d 1", " untrusted_root: ", digest_of(bad)[:12], "unreadable:"):
+        assert part in tokens
 
 
 def test_an_explanation_on_a_terminal_is_coloured_and_folded(

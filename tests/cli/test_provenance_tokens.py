@@ -19,6 +19,7 @@ from .delegations import (
     config_with,
     delegated,
     digest_of,
+    hold,
 )
 from .stores import fill, store_path
 
@@ -415,3 +416,16 @@ class TestExpiring:
 
         assert ran.code == 2
         assert "'soon'" in ran.err
+
+
+def test_the_did_of_an_identity_here_is_a_known_caller(
+    cli: Cli, config: WriteConfig
+) -> None:
+    """As its name is; the DID of a key that nobody has seen is not."""
+    config(config_with())
+    hold("bot", BOT)
+    delegated("t", "fs:read")
+    words = ("fs:read", "--proof", "t")
+
+    assert cli("provenance", "explain", did_of_seed(BOT), *words).code == 0
+    assert cli("provenance", "explain", did_of_seed(OTHER), *words).code == 4

@@ -49,5 +49,6 @@ CODES: Final = MappingProxyType(
         "audience": "the chain is not for the caller",
         "possession": "the private key of the caller is not at hand",
         "too_many": "there are more tokens in the request than the limit",
+        "unreadable": "the file of a token is not one to read",
     }
 )

@@ -162,6 +162,16 @@ def read_chain(token: object, *, limits: Limits | None = None) -> tuple[Token, .
     return tuple(reversed(found))
 
 
+def issuer_of(token: object, *, limits: Limits | None = None) -> str | None:
+    """Return the DID that signed *token*, good or not; None where none did."""
+    try:
+        last = read_token(token, max_chars=(limits or DEFAULT_LIMITS).max_chars)
+    except UcanError:
+        return None
+    is_own = is_signed(last.key, last.signed, last.signature)
+    return last.link.issuer if is_own else None
+
+
 def require_signatures(tokens: tuple[Token, ...]) -> None:
     """
     Check that each of *tokens* was signed by its issuer.

@@ -24,7 +24,7 @@ from toolrt_cli.reading import open_to_read
 from toolrt_cli.revocations import revocations_path, revoke
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import parse_time, show_utc
-from toolrt_cli.token_files import form_fault, read_proof, read_to_look
+from toolrt_cli.token_files import form_fault, read_named, read_to_look
 from toolrt_cli.wiring import Session
 
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -65,9 +65,10 @@ def verify_command(
 
     Raises:
         ProofFileError: The file is none that a call would read.
-        UsageError: *at* is no time, or tokens name *caller* by no DID.
+        UsageError: There is no such file, *at* is no time, or tokens name *caller* by
+            no DID.
     """
-    text = read_proof(os.path.abspath(path))
+    text = read_named(path)
     at_us = _time(session, at)
     audience = None if caller is None else _audience(session, caller)
     verifier = Verifier(session.config, audience, at_us // 1_000_000)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from toolrt_cli.documents import emit
 from toolrt_cli.exit_codes import Exit
@@ -29,6 +29,9 @@ from toolrt_cli.times import local_clock, parse_duration, parse_range, show_utc
 from toolrt_cli.wiring import Session
 from toolrt_store import SqliteEventStore
 from toolrt_store.grant_use import GrantUse
+
+#: The state of a token that holds and ends in the time that was asked for.
+_ENDS: Final = "ends"
 
 
 def can_command(
@@ -117,7 +120,7 @@ def who_command(session: Session, streams: Streams, capability: str) -> int:
 
 def unused_command(session: Session, streams: Streams, since: str) -> int:
     """
-    Print the grants of the config that no recorded call has used since then.
+    Print the grants of the config, tokens and all, that no call has used since then.
 
     Raises:
         UsageError: *since* is no time.
@@ -127,11 +130,11 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
     except ValueError as exc:
         raise UsageError(str(exc), next_step="toolrt help time") from exc
     assert since_us is not None
-    facts = facts_of(session)
     with open_to_read(session) as store:
         uses = [] if store is None else store.uses()
         covers = _covers(store)
-    items = list(_unused(facts, uses, since_us))
+        asked_us = latest_us(store)
+    items = list(_unused(_sources(session, asked_us), uses, since_us))
     first = covers["first"] if covers else None
     is_covered = first is not None and first <= show_utc(since_us)
     meta = {"since": show_utc(since_us), "covers": covers, "covered": is_covered}
@@ -147,21 +150,28 @@ def unused_command(session: Session, streams: Streams, since: str) -> int:
     return Exit.OK
 
 
+def _sources(session: Session, asked_us: int) -> Iterator[tuple[str, Source]]:
+    """Yield what each caller is granted by: its rules, then its tokens that hold."""
+    for name, caller in facts_of(session).callers.items():
+        tokens = tokens_of(session.config, name, (), now_us=asked_us)
+        yield from ((name, rule) for rule in caller.rules)
+        yield from ((name, token) for token in tokens if token.code == OK)
+
+
 def _unused(
-    facts: Facts, uses: Sequence[GrantUse], since_us: int
+    sources: Iterable[tuple[str, Source]], uses: Sequence[GrantUse], since_us: int
 ) -> Iterator[Document]:
-    for name, caller in facts.callers.items():
-        for rule in caller.rules:
-            for capability in rule.capabilities:
-                own = _uses_of(rule, name, capability, uses)
-                last_us = max((use.last_us for use in own), default=None)
-                if last_us is None or last_us < since_us:
-                    yield {
-                        "caller": name,
-                        "capability": capability,
-                        **_source_item(rule),
-                        "last": time_or_none(last_us),
-                    }
+    for name, source in sources:
+        for capability in sorted(source.capabilities):
+            own = _uses_of(source, name, capability, uses)
+            last_us = max((use.last_us for use in own), default=None)
+            if last_us is None or last_us < since_us:
+                yield {
+                    "caller": name,
+                    "capability": capability,
+                    **_source_item(source),
+                    "last": time_or_none(last_us),
+                }
 
 
 def _about_range(meta: Document, count: int) -> str:
@@ -222,7 +232,7 @@ def _token_item(caller: str, token: Token, now_s: int) -> Document:
         "caller": caller,
         "digest": token.digest or None,
         "file": token.file,
-        "state": "ends" if token.code == OK else token.code,
+        "state": _ENDS if token.code == OK else token.code,
         "expires": seconds_text(end),
         "left_s": None if end is None else max(0, end - now_s),
         "capabilities": sorted(token.capabilities),
@@ -299,18 +309,18 @@ def _chain(item: Any) -> str:
 
 
 def _short_chain(item: Any) -> str:
-    return " → ".join(map(short_did, _parties(item)))
-
-
-def _clock(name: str) -> Callable[[Any], str]:
-    """Return what shows the time *name* of an item as the wall clock does."""
-    asked_us = now_us()
-    return lambda item: local_clock(item[name], asked_us) if item[name] else ""
+    """Return who delegates to whom; before that why the token does not hold."""
+    chain = " → ".join(map(short_did, _parties(item))) or str(item["file"])
+    return chain if item["state"] == _ENDS else f"{item['state']}: {chain}"
 
 
 def _last_used(streams: Streams) -> Column:
-    get = _clock("last") if streams.out_terminal.is_tty else None
-    return Column("last", "LAST USED", get)
+    asked_us = now_us()
+
+    def clock(item: Any) -> str:
+        return local_clock(item["last"], asked_us) if item["last"] else ""
+
+    return Column("last", "LAST USED", clock if streams.out_terminal.is_tty else None)
 
 
 def _grant_columns(streams: Streams) -> list[Column]:
@@ -336,8 +346,6 @@ def _token_columns(streams: Streams) -> list[Column]:
         return [
             Column("caller", "CALLER"),
             Column("digest", "DIGEST", lambda item: str(item["digest"] or "")[:12]),
-            Column("state", "STATE"),
-            Column("expires", "ENDS", _clock("expires")),
             Column("left_s", "LEFT", _left),
             Column("chain", "CHAIN", _short_chain, fold=True),
         ]

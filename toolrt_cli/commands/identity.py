@@ -115,13 +115,21 @@ def _columns(streams: Streams) -> list[Column]:
     asked_us = now_us()
 
     def created(item: Mapping[str, Any]) -> str:
-        return local_clock(item["created"], asked_us) if item["created"] else ""
+        if item["created"] is None:
+            return ""
+        # The day will do, or the time of today.
+        return local_clock(item["created"], asked_us).partition(" ")[0]
 
-    is_tty = streams.out_terminal.is_tty
+    name = Column("name", "NAME")
+    sound = Column("sound", "SOUND", lambda item: "yes" if item["sound"] else "no")
+    if streams.out_terminal.is_tty:
+        # What has no DID that is known has a problem.
+        did = Column("did", "DID", lambda x: x["did"] or x["problem"], fold=True)
+        return [name, did, Column("created", "CREATED", created), sound]
     return [
-        Column("name", "NAME"),
+        name,
         Column("did", "DID"),
-        Column("created", "CREATED", created if is_tty else None),
-        Column("sound", "SOUND", lambda item: "yes" if item["sound"] else "no"),
-        Column("problem", "PROBLEM", fold=True),
+        Column("created", "CREATED"),
+        sound,
+        Column("problem", "PROBLEM"),
     ]

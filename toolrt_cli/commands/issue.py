@@ -33,7 +33,7 @@ from toolrt_cli.problems import NotFoundError, near_names
 from toolrt_cli.provenance.facts import as_link
 from toolrt_cli.streams import Streams
 from toolrt_cli.times import parse_duration, parse_time
-from toolrt_cli.token_files import form_fault, read_proof
+from toolrt_cli.token_files import form_fault, read_named
 from toolrt_cli.wiring import Session
 
 _SECOND_US: Final = 1_000_000
@@ -72,12 +72,13 @@ def issue_command(session: Session, streams: Streams, options: Options) -> int:
         ProofFileError: The file of the parent is none to read.
         IssueRefusedError: The token would be refused.
         UcanError: The parent is no token.
-        UsageError: A time or binding cannot be read, or the file is there already.
+        UsageError: A time or binding cannot be read, the file is there already, or that
+            of the parent is not.
     """
     limits = delegations.limits_of(session.config)
     key_file = require(options.issuer)
     seed = identities.seed_of(key_file)
-    parent = None if options.proof is None else read_proof(options.proof)
+    parent = None if options.proof is None else read_named(options.proof)
     wanted = _wanted(session, options, _last_link(parent, limits), limits)
     try:
         token = issue(

@@ -8,7 +8,6 @@ the store behind it, and the result goes to stdout; everything else goes to stde
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from toolrt import (
 )
 from toolrt.schema import ANYTHING, signature
 from toolrt_cli.arguments import parse_json_args, parse_pairs
+from toolrt_cli.call_labels import labels_of
 from toolrt_cli.config.places import user_state_dir
 from toolrt_cli.confirm import Confirmation
 from toolrt_cli.escape import escape, show_block
@@ -37,9 +37,11 @@ from toolrt_cli.json_text import ArgumentSyntaxError
 from toolrt_cli.packs import name_broken
 from toolrt_cli.problems import Advice, advise, report
 from toolrt_cli.run_proofs import (
+    Proofs,
     authority_for,
     proofs_of,
     refusal_advice,
+    told,
     unmet_bindings,
 )
 from toolrt_cli.sinks import Sinks
@@ -76,8 +78,10 @@ def run_command(words: list[str], before: Globals, environ: Mapping[str, str]) -
             return _show_tool(tool)
     streams = open_streams(settings, environ)
     name_broken(session.broken, streams)
-    call = _call(session, options, tool)
-    return _make(session, call, options, streams, tool)
+    caller = session.default_caller if options.caller is None else options.caller
+    proofs = proofs_of(session.config, caller, options.proofs)
+    call = _call(session, options, tool, caller, proofs.tokens)
+    return _make(session, call, options, streams, tool, proofs=proofs)
 
 
 def _make(
@@ -86,18 +90,20 @@ def _make(
     options: RunWords,
     streams: Streams,
     tool: Tool | None,
+    *,
+    proofs: Proofs,
 ) -> int:
     asked = () if options.yes or options.dry_run else _asked_effects(session)
     confirmation = Confirmation(asked, streams)
     state_dir = user_state_dir(session.environ)
     with Sinks(session.config, state_dir) as sinks, _open_store(session) as store:
-        granting = authority_for(session, store, call)
+        granting = authority_for(session, store, call, proofs)
         registry = open_registry(
             session, store, confirmation.over, sinks.direct, granting
         )
         with prints_to_stderr():
             result = registry.run(call)
-    result = sinks.judged(result)
+    result = told(sinks.judged(result), proofs)
     if confirmation.is_interrupted:
         raise KeyboardInterrupt
     if confirmation.refusal is not None:
@@ -132,7 +138,13 @@ def _open_store(session: Session) -> SqliteEventStore:
         raise AuditUnavailableError(str(exc), retryable=exc.retryable) from exc
 
 
-def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
+def _call(
+    session: Session,
+    options: RunWords,
+    tool: Tool | None,
+    caller: str,
+    proofs: tuple[str, ...],
+) -> ToolCall:
     """Return the call that the words describe."""
     assert options.tool is not None
     schema = ANYTHING if tool is None else tool.definition.input_schema
@@ -144,14 +156,13 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
     except ArgumentSyntaxError as exc:
         exc.next_step = f"toolrt run {options.tool} --help"
         raise
-    caller = session.default_caller if options.caller is None else options.caller
     return ToolCall(
         options.tool,
         params,
         caller=caller,
         actor=session.actor,
-        proofs=proofs_of(session.config, caller, options.proofs),
-        labels=_labels(session, caller),
+        proofs=proofs,
+        labels=labels_of(session, caller, tool, params, proofs),
         dry_run=options.dry_run,
         timeout_s=_seconds(options.timeout),
         cursor=options.cursor,
@@ -159,15 +170,6 @@ def _call(session: Session, options: RunWords, tool: Tool | None) -> ToolCall:
         session_id=session.environ.get("TOOLRT_REQUEST_ID"),
         reason=options.reason,
     )
-
-
-def _labels(session: Session, caller: str) -> dict[str, str]:
-    """Return what the record says of the actor, and of how the caller is known."""
-    labels = {"uid": str(os.getuid())}
-    table = session.config.config.callers.get(caller)
-    if caller != str(session.actor) and (table is None or table.actors is None):
-        labels["caller"] = "asserted"  # any actor may call under this name
-    return labels
 
 
 def _seconds(text: str | None) -> float | None:
@@ -301,7 +303,8 @@ def _advise(
     if isinstance(error, DelegationRefusedError):
         return refusal_advice(session, error, call, options.proofs)
     if isinstance(error, CapabilityDeniedError):
-        return _capability_advice(error, call, options, session)
+        tool = registry.tool(call.tool)
+        return _capability_advice(error, call, options, session, tool)
     if isinstance(error, InvalidArgsError):
         return _argument_advice(error, registry.tool(call.tool))
     if isinstance(error, RateLimitedError) and error.retry_after_ms is not None:
@@ -310,7 +313,11 @@ def _advise(
 
 
 def _capability_advice(
-    error: CapabilityDeniedError, call: ToolCall, options: RunWords, session: Session
+    error: CapabilityDeniedError,
+    call: ToolCall,
+    options: RunWords,
+    session: Session,
+    tool: Tool,
 ) -> Advice:
     """Name what is missing and the lines that would grant it."""
     from shlex import quote
@@ -323,7 +330,7 @@ def _capability_advice(
     return Advice(
         details=(
             f"it needs {', '.join(error.required)} and was granted {has}",
-            *unmet_bindings(session.config, call, options.proofs),
+            *unmet_bindings(session.config, tool, call, options.proofs),
         ),
         change=grant_lines(session.config, file, caller, error.missing),
         next=tuple(

@@ -21,7 +21,7 @@ def render(line: CommandLine) -> str:
     """Return the script of *line*."""
     tables = {
         "GENERATED": GENERATED,
-        "COMMANDS": "\n".join(map(_command_case, line.root.walk())),
+        "COMMANDS": "\n".join(_command_case(c, line) for c in line.root.walk()),
         "GLOBAL": shlex.quote(" " + _names(line.options)),
         "VALUES": "\n".join(_value_cases(line)),
         "ASKING": "\n".join(
@@ -32,10 +32,12 @@ def render(line: CommandLine) -> str:
     return fill("toolrt.bash", tables)
 
 
-def _command_case(command: Command) -> str:
+def _command_case(command: Command, line: CommandLine) -> str:
+    every = {option.names for option in line.options}  # which the script adds
+    own = tuple(one for one in command.options if one.names not in every)
     words = {
         "commands": " ".join(found.name for found in command.commands),
-        "options": _names(command.options),
+        "options": _names(own),
         "arguments": " ".join(map(_argument, command.arguments)),
     }
     lines = [f"        {shlex.quote(' '.join(command.path))})"]

@@ -19,6 +19,7 @@ _NAMES: Final = {
     "tools": "tool",
     "packs": "pack",
     "callers": "caller",
+    "identities": "identity",
     "capabilities": "capability",
 }
 

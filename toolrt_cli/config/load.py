@@ -183,9 +183,10 @@ def parse(path: str, source: str, *, is_examined: bool = False) -> model.Config:
     tree = _parsed(path, source)
     problems = list(meaning_problems(tree))
     if is_examined:
+        from toolrt_cli.config.dids import did_problems
         from toolrt_cli.config.patterns import pattern_problems
 
-        problems += pattern_problems(tree)
+        problems += [*pattern_problems(tree), *did_problems(tree)]
     try:
         config = msgspec.convert(tree, model.Config, dec_hook=decode)
     except msgspec.ValidationError as exc:

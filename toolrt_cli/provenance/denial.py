@@ -15,7 +15,7 @@ from toolrt import ActorRef, Event, EventFilter, GateContext, GateRequest, GateR
 from toolrt.gate import mask_secrets
 from toolrt.namespace import Namespace
 from toolrt_cli.provenance.answer import explain
-from toolrt_cli.provenance.facts import Document, Facts
+from toolrt_cli.provenance.facts import Document, Facts, Token
 from toolrt_cli.provenance.known import used_of
 from toolrt_cli.provenance.past import (
     missing_of,
@@ -34,7 +34,8 @@ def denial(store: SqliteEventStore, attempt: Attempt) -> Document | None:
     Return why *attempt* was denied, None if it was not.
 
     ``by`` is ``gate``, ``gate_unavailable`` or ``capability``; ``rules`` are the rules
-    that can have denied it; ``missing`` has an explanation for each missing capability.
+    that can have denied it; ``missing`` has an explanation for each missing capability;
+    ``delegation`` names the token that was refused, if one was.
 
     Raises:
         ForeignStoreError: The policy on record is not the one that was stored.
@@ -51,6 +52,7 @@ def denial(store: SqliteEventStore, attempt: Attempt) -> Document | None:
         "reason": _lack(events, missing),
         "policy": policy_of(events),
         "rules": [],
+        "delegation": next(map(_named, refused_tokens(events)), None),
         "missing": []
         if caller is None  # nobody is granted anything
         else [_missing(store, attempt, caller, one) for one in missing],
@@ -61,6 +63,14 @@ def _lack(events: Sequence[Event], missing: Sequence[str]) -> str:
     for token in refused_tokens(events):
         return f"a delegation is refused: {token.code}: {token.why}"
     return f"lacks {', '.join(missing)}"
+
+
+def _named(token: Token) -> Document:
+    return {
+        "code": token.code,
+        "digest": token.digest or None,
+        "issuer": token.issuer or None,
+    }
 
 
 def _missing(
@@ -89,6 +99,7 @@ def _by_gate(
         "reason": reason,
         "policy": policy,
         "rules": rules,
+        "delegation": None,
         "missing": [],
     }
 

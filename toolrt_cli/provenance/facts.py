@@ -77,8 +77,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     key_of: str | None = None
     #: Whether it is known from calls alone, and not from one at the moment asked for.
     is_from_record: bool = False
-    #: Its digest where nothing else of it is known.
+    #: Its digest and its issuer where nothing else of it is known.
     named: str = ""
+    named_issuer: str = ""
+    #: The arguments that it asks for, where a call had others: it then granted nothing.
+    unmet: str = ""
 
     @property
     def digest(self) -> str:
@@ -91,9 +94,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         return self.digest or self.file or "token"
 
     @property
+    def issuer(self) -> str:
+        """Who issued its last link; empty where nobody knows."""
+        return self.links[-1].issuer if self.links else self.named_issuer
+
+    @property
     def capabilities(self) -> frozenset[str]:
-        """What its last link grants."""
-        return frozenset(self.links[-1].capabilities if self.links else ())
+        """What its last link grants; nothing to a call that it does not count for."""
+        if not self.links or self.unmet:
+            return frozenset()
+        return frozenset(self.links[-1].capabilities)
 
 
 #: Something that can grant a capability.

@@ -145,7 +145,8 @@ def markdown(document: Document) -> Iterator[str]:
         if item["decision"] != "allow":
             yield f"- ! {markdown_text(_gate_label(item))}: {markdown_text(item['reason'])}"
     yield ""
-    yield f"Used by {document['used']['calls']} recorded calls."
+    calls = document["used"]["calls"]
+    yield f"Used by {calls} recorded call{'s' if calls != 1 else ''}."
     groups = [" or ".join(part["ref"] for part in one) for one in document["ends"]]
     if groups:
         yield f"Ends without: {markdown_text(' and '.join(groups))}"

@@ -55,7 +55,7 @@ def require_caller(
     if store is not None and store.knows_caller(caller):
         return
     own = identities.names(session.environ)
-    if caller in own:
+    if caller in own or identities.find_did(caller, session.environ) is not None:
         return
     recorded = [] if store is None else [name for name, _ in store.values("caller")]
     known = tuple(dict.fromkeys([*named, session.default_caller, *own, *recorded]))

@@ -42,13 +42,14 @@ _CHANGES: Final = {
     _REMOVED,
     _BAD_TOKEN,
     _LATE_TOKEN,
+    _UNMET,
     _HELD_BACK,
     _MISSPELT,
     _UNDECLARED,
     _OTHERS,
     _TOO_LITTLE,
     _FAR,
-) = range(9)
+) = range(10)
 
 
 def rejected(
@@ -140,7 +141,15 @@ def _rules_of_others(facts: Facts, caller: str, capability: str) -> Iterator[Doc
 
 def _tokens(facts: Facts, capability: str, now_us: int) -> Iterator[Document]:
     for token in facts.tokens:
-        if token.code == OK and capability not in token.capabilities:
+        if token.unmet and capability in token.links[-1].capabilities:
+            yield _token(
+                token,
+                "binding",
+                f"grants it only with {token.unmet}",
+                f"call it so, or have {_issuer(token)} issue one that is not bound",
+                _UNMET,
+            )
+        elif token.code == OK and capability not in token.capabilities:
             listed = ", ".join(sorted(token.capabilities)) or "nothing"
             yield _token(
                 token,
@@ -172,7 +181,9 @@ def _failed(token: Token, capability: str, now_us: int) -> Document:
         rank = _LATE_TOKEN if capability in token.capabilities else _BAD_TOKEN
         reason = _lateness(token, now_us) or reason
         change = f"have it renewed by {_issuer(token)}, or take it away"
-    if token.code == "expired" and capability not in token.capabilities:
+    # Of a token that only the record names, nobody knows what it grants.
+    is_known = bool(token.links)
+    if token.code == "expired" and is_known and capability not in token.capabilities:
         reason += ", and does not grant it"
     return _token(token, token.code, reason, change, rank)
 
@@ -202,7 +213,7 @@ def ago(seconds: int) -> str:
 
 
 def _issuer(token: Token) -> str:
-    return token.links[-1].issuer if token.links else "its issuer"
+    return token.issuer or "its issuer"
 
 
 def _rule(rule: Rule, check: str, reason: str, change: str, rank: int) -> Document:
@@ -227,7 +238,7 @@ def _token(token: Token, check: str, reason: str, change: str, rank: int) -> Doc
         "kind": "delegation",
         "source": {"file": token.file, "line": None, "column": None},
         "pattern": None,
-        "issuer": last and last.issuer,
+        "issuer": token.issuer or None,
         "audience": last and last.audience,
         "digest": token.digest or None,
         "failed_check": check,

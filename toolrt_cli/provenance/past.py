@@ -17,6 +17,7 @@ import msgspec
 from toolrt import AllowRule, Event, EventFilter, GateRule
 from toolrt.capability import ChainLink, Grant
 from toolrt.ucan import CODES
+from toolrt_cli.call_labels import unmet_of
 from toolrt_cli.grammar import UsageError
 from toolrt_cli.listing import named_attempts
 from toolrt_cli.policy import SCHEMA
@@ -166,6 +167,7 @@ def of_call(
     if had or lacked:
         sources = [
             *refused_tokens(events),
+            *_unmet_tokens(events, caller),
             *(_source(caller, one, roots) for one in had),
         ]
         facts = _with_sources(facts, caller, capability, sources)
@@ -224,7 +226,27 @@ def refused_tokens(events: Sequence[Event]) -> Iterator[Token]:
         refusal = None if event.details is None else event.details.grants.refusal
         if refusal is not None:
             why = CODES.get(refusal.code, refusal.code)
-            yield Token(code=refusal.code, why=why, named=refusal.token or "")
+            yield Token(
+                code=refusal.code,
+                why=why,
+                named=refusal.token or "",
+                named_issuer=refusal.issuer or "",
+            )
+            return
+
+
+def _unmet_tokens(events: Sequence[Event], caller: str) -> Iterator[Token]:
+    """Yield the tokens that the call brought and that its arguments did not meet."""
+    for event in events:
+        if event.details is not None:
+            for one in unmet_of(event.details.labels):
+                link = Link(
+                    issuer=one.issuer,
+                    audience=caller,
+                    capabilities=one.capabilities,
+                    digest=one.digest,
+                )
+                yield Token(links=(link,), unmet=one.only_with)
             return
 
 

@@ -101,6 +101,8 @@ def describe(item: Document) -> str:
     file = item["source"]["file"]
     if item.get("issuer") is None:
         return " ".join(filter(None, ["delegation", digest, file]))
+    if item["audience"] is None:
+        return f"delegation {digest} by {short_did(item['issuer'])}"
     return f"delegation {digest}  {short_did(item['issuer'])} → {short_did(item['audience'])}"
 
 
@@ -239,13 +241,17 @@ def wrapped(line: str, width: int) -> list[str]:
 
 def render_denial(denial: Document, *, clock: Clock = str) -> list[str]:
     """Return the lines of text that ``denial`` of ``toolrt.attempt/1`` says."""
-    by = {"gate": "the gate", "gate_unavailable": "a gate that could not decide"}
+    gates = {"gate": "the gate", "gate_unavailable": "a gate that could not decide"}
     if denial["by"] == "capability":
         lines = [f"DENY  {denial['reason']}"]
         for document in denial["missing"]:
             lines += [f"    {line}" for line in render(document, clock=clock)]
+        token = denial["delegation"]
+        if token is not None and token["digest"] and not denial["missing"]:
+            by = f" by {token['issuer']}" if token["issuer"] else ""
+            lines.append(f"✗ delegation {token['digest']}{by}")
         return lines
-    lines = [f"DENY  by {by[denial['by']]}: {denial['reason']}"]
+    lines = [f"DENY  by {gates[denial['by']]}: {denial['reason']}"]
     if len(denial["rules"]) > 1:
         lines.append("one of these, which only the arguments could tell apart:")
     lines += [f"✗ {_rule_line(rule)}" for rule in denial["rules"]]

@@ -652,6 +652,51 @@ def test_patterns_are_judged_where_a_config_is_examined(tmp_path: Path) -> None:
     assert len(_faults(tmp_path, _PATTERNS)) == 2
 
 
+_DIDS = """\
+[runtime]
+confirm = ["reed"]
+[callers.bot]
+did = "did:key:z6LSbysY2xFMRpGMhb7tFTLMpeuPRaqaWM1yECx2AtzE3KCc"
+[callers.odd]
+did = 3
+[[ucan.root]]
+did = "did:key:zzz"
+[[ucan.root]]
+did = "did:web:x"
+"""
+
+
+def test_dids_are_judged_where_a_config_is_examined(tmp_path: Path) -> None:
+    """Each key that is none with everything else, in one pass."""
+    file = tmp_path / "toolrt.toml"
+    file.write_text(_DIDS)
+    with pytest.raises(ConfigError) as caught:
+        load(Located(str(file), "flag"), is_examined=True)
+
+    must = "must be the did:key of an Ed25519 key: "
+    assert [(f.line, f.column, f.message) for f in caught.value.faults] == [
+        (2, 12, 'expected one of "destructive", "read", "write", got "reed"'),
+        (4, 7, f"{must}its key is x25519, not ed25519"),
+        (6, 7, "expected a string, got an integer, 3"),
+        (8, 7, f"{must}it is no did:key of an Ed25519 key"),
+        (10, 7, 'expected a DID such as did:key:z6Mk…, got "did:web:x"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ucan = 3\ncallers = 3", "ucan.root = 3\ncallers.a = 3", "ucan.root = [3]"],
+)
+def test_where_a_did_has_no_place_the_place_is_the_fault(
+    tmp_path: Path, text: str
+) -> None:
+    """Tables that are none are told, and nothing else fails."""
+    file = tmp_path / "toolrt.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="expected"):
+        load(Located(str(file), "flag"), is_examined=True)
+
+
 _MANY = """\
 [runtime]
 namespace = "local:"

@@ -158,20 +158,26 @@ class TestRefusals:
     """What holds nothing, and says why by code."""
 
     @pytest.mark.parametrize(
-        ("attack", "code"),
-        [("widen_capabilities", "cap_widening"), ("trust_itself", "untrusted_root")],
+        ("attack", "code", "issuer"),
+        [
+            ("widen_capabilities", "cap_widening", "alice"),
+            ("trust_itself", "untrusted_root", "mallory"),
+            ("sign_for_another", "signature", None),
+            ("change_spare_bits", "b64", None),
+        ],
     )
     def test_one_bad_token_refuses_the_request(
-        self, world: DelegationSimulator, attack: str, code: str
+        self, world: DelegationSimulator, attack: str, code: str, issuer: str | None
     ) -> None:
-        """With what the allow-list and the good token grant; it is named by digest."""
+        """With all that is granted; it is named by its digest, and who signed it."""
+        did = issuer and getattr(world, issuer).did
         bad = getattr(world, attack)()
         made = authority(world, allow_lists={"bob": ["fs:read"]})
 
         for proofs in ([world.second(), bad], [bad, world.second()]):
             found = resolve(made, proofs)
             assert found.grants == ()
-            assert found.refusal == Refusal(code, token_digest(bad))
+            assert found.refusal == Refusal(code, token_digest(bad), did)
             assert found.within(["fs:read"]).refusal == found.refusal
 
     def test_a_request_has_at_most_sixteen_tokens(
@@ -291,7 +297,9 @@ class TestPossession:
 
         assert resolve(Authority(), [token]).refusal == Refusal("possession")
         found = resolve(Authority(bearer=True), [token], world.bob.did)
-        assert found.refusal == Refusal("untrusted_root", token_digest(token))
+        assert found.refusal == Refusal(
+            "untrusted_root", token_digest(token), world.alice.did
+        )
 
     def test_anothers_token_is_not_for_the_caller(
         self, world: DelegationSimulator
@@ -438,7 +446,7 @@ class TestCalls:
         for event in (gate, call):
             assert event.details is not None
             assert event.details.grants.refusal == Refusal(
-                "cap_widening", token_digest(bad)
+                "cap_widening", token_digest(bad), world.alice.did
             )
         assert bad not in repr(service.store.events)
         assert service.ran == []

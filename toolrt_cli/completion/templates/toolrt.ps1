@@ -126,7 +126,9 @@ Register-ArgumentCompleter -Native -CommandName toolrt -ScriptBlock {
     if ($pending) {
         Write-Values $pending $before
     } elseif (-not $isEnded -and $word.StartsWith('-') -and -not $word.Contains('=')) {
-        foreach ($option in $command.Options + $globalOptions) {
+        $own = @($command.Options | ForEach-Object { $_.Names })
+        $others = @($globalOptions | Where-Object { $own -cnotcontains $_.Names[0] })
+        foreach ($option in $command.Options + $others) {
             foreach ($name in $option.Names) { Write-Completion $name $option.Help }
         }
     } elseif ($command.Commands.Count -gt 0) {
