@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from toolrt import (
     PackDefinitionError,
     PaginatedResult,
     QueueSink,
+    RateLimitedError,
     Registry,
     RegistryBuilder,
     SecretBundle,
@@ -501,6 +503,108 @@ def test_an_interrupt_is_recorded_and_goes_on() -> None:
     assert [event.outcome.kind for event in writer.events[1:]] == [
         "execution_failed"
     ] * 3
+
+
+class Interrupts(tzinfo):
+    """A time zone that, first asked when its datetime is encoded, raises once."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.left = [exc]
+
+    def utcoffset(self, dt: datetime | None, /) -> timedelta | None:
+        if self.left:
+            raise self.left.pop()
+        return None
+
+    def dst(self, dt: datetime | None, /) -> None:
+        """Return nothing: it is not asked."""
+
+    def tzname(self, dt: datetime | None, /) -> None:
+        """Return nothing: it is not asked."""
+
+
+def at(exc: BaseException) -> datetime:
+    """Return a value, to encode which raises *exc*."""
+    return datetime(2026, 1, 1, tzinfo=Interrupts(exc))
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize(
+    "exc", [KeyboardInterrupt(), RuntimeError("no"), ToolTimeoutError(1.0)], ids=repr
+)
+def test_what_interrupts_the_reading_of_arguments_is_recorded(
+    exc: BaseException, is_direct: bool
+) -> None:
+    """Ctrl-C, a timer of the caller's: it ends the call, and no handler runs."""
+    pack, writer, ran = Pack("p"), Kept(), []
+    pack.handler("x", input_schema={"type": "object"}, max_concurrent=1)(
+        lambda **given: ran.append(given)
+    )
+    raised = KeyboardInterrupt if isinstance(exc, KeyboardInterrupt) else ToolrtError
+    with QueueSink(writer) as sink:
+        registry = made(sink, pack=pack).build()
+        registry.dispatch("x", {}, caller="a")
+        for _ in range(2):
+            if not is_direct:
+                registry.tool("x").direct.clear()
+            with pytest.raises(raised) as caught:
+                registry.dispatch("x", {"at": at(exc)}, caller="a")
+            assert exc in (caught.value, caught.value.__cause__)
+        registry.dispatch("x", {}, caller="a")
+
+    assert len(ran) == 2
+    assert [event.outcome.kind == "success" for event in writer.events] == [
+        *(True, False, False, True),
+    ]
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_what_interrupts_the_look_at_a_result_leaves_no_call_in_flight(
+    is_direct: bool,
+) -> None:
+    """The handler has ended: its place is free again."""
+    pack = Pack("p")
+
+    @pack.handler("x", max_concurrent=1)
+    def x(stops: bool) -> Any:
+        return [at(KeyboardInterrupt())] if stops else None
+
+    registry = made(pack=pack).build()
+    registry.dispatch("x", {"stops": False}, caller="a")
+    if not is_direct:
+        registry.tool("x").direct.clear()
+    with pytest.raises(KeyboardInterrupt):
+        registry.dispatch("x", {"stops": True}, caller="a")
+
+    assert registry.dispatch("x", {"stops": False}, caller="a") is None
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_what_is_to_be_awaited_is_in_flight_until_it_ends(is_direct: bool) -> None:
+    """Though the handler has returned."""
+    pack = Pack("p")
+    pack.handler("x", max_concurrent=1)(lambda: _later_than(running))
+    registry = made(pack=pack).build()
+
+    async def twice() -> list[Any]:
+        calls = [registry.adispatch("x", {}, caller="a") for _ in range(2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    running: list[int] = []
+    asyncio.run(registry.adispatch("x", {}, caller="a"))
+    if not is_direct:
+        registry.tool("x").direct.clear()
+    first, second = asyncio.run(twice())
+
+    assert first == "later"
+    assert type(second) is RateLimitedError
+    assert running == [1, 1]
+
+
+async def _later_than(running: list[int]) -> str:
+    running.append(1)
+    await asyncio.sleep(0)
+    return "later"
 
 
 def test_limits_hold_over_both_ways() -> None:
