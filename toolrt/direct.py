@@ -17,7 +17,7 @@ import msgspec
 from toolrt.asking import INFO, gate_logger
 from toolrt.attempt import CANONICAL, PLAIN, Attempt, Odd
 from toolrt.audit.call_event import CallEvent, Success
-from toolrt.audit.sinks import EndedCall, OnCall, log_fault
+from toolrt.audit.sinks import EndedCall, Fallback, OnCall, log_fault
 from toolrt.call import Core, DirectWay, Standing, Tool, ToolCall
 from toolrt.clock import new_ulid, rfc3339
 from toolrt.errors import PackDefinitionError, RateLimitedError
@@ -182,6 +182,12 @@ def _takes_ended_calls(sinks: tuple[OnCall, ...]) -> bool:
     """Return whether *sinks* let a call's event be made on another thread, or are none."""
     if not sinks:
         return True
-    # One event is for all sinks of a call, and a required one may fail the call.
-    takes = hasattr(sinks[0], "ended_calls")
-    return len(sinks) == 1 and takes and not getattr(sinks[0], "required", True)
+    sink: Any = sinks[0]
+    # One event is for all sinks of a call, and one that is required, be it behind a
+    # fallback, may fail the call. What stands in front of a sink is not that sink.
+    return (
+        len(sinks) == 1
+        and hasattr(type(sink), "ended_calls")
+        and not getattr(sink, "required", True)
+        and not isinstance(getattr(sink, "backpressure", None), Fallback)
+    )

@@ -29,6 +29,7 @@ from toolrt import (
     PaginatedResult,
     QueueSink,
     RateLimitedError,
+    RecordLostError,
     Registry,
     RegistryBuilder,
     SecretBundle,
@@ -314,6 +315,9 @@ class Silent:
 
 
 LONG_WAYS: dict[str, Callable[[RegistryBuilder], object]] = {
+    "fallback": lambda b: b.with_audit_sink(
+        QueueSink(Kept(), 1, Fallback(MemorySink()))
+    ),
     "store": lambda b: b.with_event_store(MemoryEventStore()),
     "gate": lambda b: b.with_gate(Asked()),
     "hook": lambda b: b.with_dispatch_hook(Hook()),
@@ -740,6 +744,51 @@ class TestSinks:
         assert len(memory.events) == 7
         assert {type(event) for event in events} == {CallEvent}
         assert len({event.call_id for event in events}) == 8
+
+    def test_a_required_one_behind_a_fallback_fails_the_call(self) -> None:
+        """A record that nobody took is the caller's to know of."""
+        gate = threading.Event()
+
+        class Stuck(Kept):
+            def write(self, events: Sequence[CallEvent], /) -> None:
+                gate.wait()
+
+        required = QueueSink(Stuck(), 1, Block(0), required=True)
+        with required, QueueSink(Stuck(), 1, Fallback(required)) as sink:
+            registry = made(sink).build()
+            registry.dispatch("total", {"numbers": []}, caller="a")
+            registry.dispatch("total", {"numbers": []}, caller="a")
+            for _ in range(2):
+                with pytest.raises(RecordLostError):
+                    registry.dispatch("total", {"numbers": []}, caller="a")
+            gate.set()
+
+    def test_one_that_changes_events_is_given_events(self) -> None:
+        """A subclass of one's own, or a sink in front of another."""
+
+        class Masking(QueueSink):
+            def on_record(self, event: Any, details: Any) -> None:
+                super().on_record(event.replace(caller_id="masked"), details)
+
+        class InFront:
+            def __init__(self, sink: QueueSink) -> None:
+                self.sink = sink
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.sink, name)
+
+            def on_record(self, event: CallEvent, details: Any) -> None:
+                self.sink.on_record(event.replace(caller_id="masked"), details)
+
+        first, second = Kept(), Kept()
+        with Masking(first) as masking, QueueSink(second) as behind:
+            for sink in (masking, InFront(behind)):
+                registry = made(sink).build()
+                for _ in range(3):
+                    registry.dispatch("total", {"numbers": []}, caller="a")
+
+        for events in (first.events, second.events):
+            assert [event.caller_id for event in events] == ["masked"] * 3
 
     def test_what_is_dropped_is_counted(self) -> None:
         """The call goes first."""
