@@ -36,6 +36,7 @@ from toolrt import (
     TeeSink,
     ToolCall,
     ToolError,
+    ToolFailedError,
     ToolrtError,
     ToolTimeoutError,
 )
@@ -507,6 +508,39 @@ def test_an_interrupt_is_recorded_and_goes_on() -> None:
     assert [event.outcome.kind for event in writer.events[1:]] == [
         "execution_failed"
     ] * 3
+
+
+class MuteError(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_an_exception_without_a_text_is_recorded_too(is_direct: bool) -> None:
+    """By its type; and the call is counted out."""
+    pack, writer = Pack("p"), Kept()
+
+    @pack.handler("x", max_concurrent=1)
+    def x(fails: bool) -> None:
+        if fails:
+            raise MuteError
+
+    with QueueSink(writer) as sink:
+        registry = made(sink, pack=pack).build()
+        registry.dispatch("x", {"fails": False}, caller="a")
+        for _ in range(2):
+            if not is_direct:
+                registry.tool("x").direct.clear()
+            with pytest.raises(ToolFailedError) as caught:
+                registry.dispatch("x", {"fails": True}, caller="a")
+            assert caught.value.text == "MuteError"
+        registry.dispatch("x", {"fails": False}, caller="a")
+
+    assert [event.outcome.kind for event in writer.events[1:3]] == [
+        "execution_failed"
+    ] * 2
 
 
 class Interrupts(tzinfo):
