@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
@@ -823,6 +825,23 @@ class TestSinks:
 
         for events in (first.events, second.events):
             assert [event.caller_id for event in events] == ["masked"] * 3
+
+    def test_a_registry_that_nobody_uses_is_not_kept_by_its_last_events(self) -> None:
+        """A sink may outlive many of them."""
+        with QueueSink(Kept()) as sink:
+            registry = made(sink).build()
+            warm(registry)
+            warm(registry)
+            meter = weakref.ref(registry._core.meter)
+            del registry
+            sink.flush()
+            for _ in range(1000):  # the thread lets go of it right after
+                gc.collect()
+                if meter() is None:
+                    break
+                threading.Event().wait(0.001)
+
+            assert meter() is None
 
     def test_what_is_dropped_is_counted(self) -> None:
         """The call goes first."""

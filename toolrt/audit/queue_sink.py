@@ -308,6 +308,7 @@ class QueueSink(AuditSink):
                     self._settle(len(part), *self._write(part))
                     if self._is_given_up:
                         return
+                batch = part = []  # ended calls lead to their registry
         except BaseException as exc:  # noqa: BLE001 - such as SystemExit: it ends the thread
             with self._lock:
                 self._is_dead = True
