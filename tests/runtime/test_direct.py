@@ -743,6 +743,24 @@ def test_a_schema_that_is_none_is_the_fault_of_each_call() -> None:
     assert {ending[0] for ending in endings} == {PackDefinitionError}
 
 
+@pytest.mark.parametrize("required", [5, True, [["a"]]], ids=str)
+def test_a_schema_that_cannot_be_read_is_too(required: Any) -> None:
+    """Of the first call like of the others."""
+    pack = Pack("p")
+    schema = {"type": "object", "required": required}
+    pack.bind(
+        HandlerDef(name="x", input_schema=schema),
+        lambda _params, _ctx: None,
+        has_sure_schemas=True,
+        function=lambda **_: None,
+    )
+    registry = made(pack=pack).build()
+
+    endings = [ended(lambda: registry.dispatch("x", {}, caller="a")) for _ in range(3)]
+
+    assert {ending[0] for ending in endings} == {PackDefinitionError}
+
+
 class TestSinks:
     """What queues the record of such a call"""
 
