@@ -89,10 +89,7 @@ def remember_standing(attempt: Attempt, tool: Tool) -> None:
 
         try:
             way = direct_way(core, tool, standing, caller)
-        except (
-            TypeError,
-            RecursionError,
-        ):  # a schema that is none, or deep: stage 7 says so
+        except (TypeError, RecursionError):  # a schema that is none, or too deep here
             way = None
         if way is not None:
             tool.direct[caller] = way
