@@ -17,10 +17,10 @@ import msgspec
 from toolrt.asking import INFO, gate_logger
 from toolrt.attempt import CANONICAL, PLAIN, Attempt, Odd
 from toolrt.audit.call_event import CallEvent, Success
-from toolrt.audit.sinks import EndedCall, OnCall, log_fault
+from toolrt.audit.sinks import EndedCall, Fallback, OnCall, log_fault
 from toolrt.call import Core, DirectWay, Standing, Tool, ToolCall
 from toolrt.clock import new_ulid, rfc3339
-from toolrt.errors import ToolrtError
+from toolrt.errors import PackDefinitionError, RateLimitedError
 from toolrt.gate import Allow
 from toolrt.schema import with_defaults
 
@@ -29,6 +29,15 @@ _DECODE: Final = msgspec.json.Decoder().decode
 
 
 _LONG_WAY: Final = Odd()
+#: What arguments, a schema or a limit may raise, and raise again when asked again.
+_FOUND_AGAIN: Final = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    PackDefinitionError,
+    RateLimitedError,
+)
 
 
 def direct_way(
@@ -53,7 +62,7 @@ def direct_way(
     attempt = _attempts(core, tool, standing, caller)
     event = _events(tool, standing, caller)
 
-    def call(params: Any) -> Any:
+    def call(params: Any) -> Any:  # noqa: PLR0912 - flat on purpose, see above
         if type(params) is not dict or is_heard(INFO):
             return _LONG_WAY
         started_ns = monotonic_ns()
@@ -67,24 +76,24 @@ def direct_way(
                 return _LONG_WAY
             if limits is not None:
                 limiter.admit(limits, started_ns)
-        except (TypeError, ValueError, OverflowError, RecursionError, ToolrtError):
-            return _LONG_WAY  # which finds it again, and says so
+        except _FOUND_AGAIN:
+            return _LONG_WAY  # which says so
+        except BaseException as exc:  # noqa: BLE001 - such as a signal's: it comes only once
+            return Odd(attempt(None, started_ns, counted=False), error=exc)
         try:
             value = function(**own)
         except BaseException as exc:  # noqa: BLE001 - the plugin boundary: every end is recorded
             return Odd(attempt(own, started_ns), error=exc)
         elapsed_ns = monotonic_ns() - started_ns
-        try:
-            if (
-                type(value) not in PLAIN
-                or len(encode(value)) > max_bytes
-                or elapsed_ns >= timeout_ns
-            ):
-                return Odd(attempt(own, started_ns), value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
+        if type(value) not in PLAIN:  # there may be something to be awaited
             return Odd(attempt(own, started_ns), value)
         if limits is not None:
             limiter.release(limits.tool_id, limits.max_concurrent)
+        try:
+            if len(encode(value)) > max_bytes or elapsed_ns >= timeout_ns:
+                return Odd(attempt(own, started_ns, counted=False), value)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            return Odd(attempt(own, started_ns, counted=False), value)
         count(elapsed_ns // 1_000_000)
         if put is not None:
             try:
@@ -119,10 +128,11 @@ def _events(
 
 def _attempts(
     core: Core, tool: Tool, standing: Standing, caller: str | None
-) -> Callable[[Any, int], Attempt]:
+) -> Callable[..., Attempt]:
     """Return what makes, of arguments and a start, the attempt that the stages made."""
+    has_limits = standing.limits is not None
 
-    def attempt(params: Any, started_ns: int) -> Attempt:
+    def attempt(params: Any, started_ns: int, *, counted: bool = has_limits) -> Attempt:
         started_us = (
             core.clock.now_us() - (core.clock.monotonic_ns() - started_ns) // 1000
         )
@@ -140,7 +150,7 @@ def _attempts(
             details=standing.details,
             decision="allow",
             limits=standing.limits,
-            counted=standing.limits is not None,
+            counted=counted,
             timeout_s=tool.limits.timeout_s,
             deadline_ns=started_ns + tool.timeout_ns,
         )
@@ -172,6 +182,12 @@ def _takes_ended_calls(sinks: tuple[OnCall, ...]) -> bool:
     """Return whether *sinks* let a call's event be made on another thread, or are none."""
     if not sinks:
         return True
-    # One event is for all sinks of a call, and a required one may fail the call.
-    takes = hasattr(sinks[0], "ended_calls")
-    return len(sinks) == 1 and takes and not getattr(sinks[0], "required", True)
+    sink: Any = sinks[0]
+    # One event is for all sinks of a call, and one that is required, be it behind a
+    # fallback, may fail the call. What stands in front of a sink is not that sink.
+    return (
+        len(sinks) == 1
+        and hasattr(type(sink), "ended_calls")
+        and not getattr(sink, "required", True)
+        and not isinstance(getattr(sink, "backpressure", None), Fallback)
+    )

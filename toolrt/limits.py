@@ -9,7 +9,7 @@ share it, in the transaction that writes the gate event.
 from __future__ import annotations
 
 from collections import deque
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import msgspec
@@ -71,7 +71,8 @@ class Limiter:
     """Counts calls. Thread-safe; one for each registry."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Reentrant: a signal handler that makes a call may interrupt one.
+        self._lock = RLock()
         self._in_flight: dict[str, int] = {}
         self._admitted: dict[tuple[str, ...], deque[int]] = {}
 

@@ -73,7 +73,8 @@ class _Cell:
     def count(self, duration_ms: int) -> None:
         # Many are added up at once: a lock and two sums a call take twice as long.
         self._fresh.append(duration_ms)
-        if len(self._fresh) >= _FRESH:
+        # Whoever has the lock adds up, if it is this thread in a signal handler too.
+        if len(self._fresh) >= _FRESH and not self._lock.locked():
             with self._lock:
                 self._add_up()
 
@@ -84,9 +85,13 @@ class _Cell:
             return self._total_ms, tuple(self._buckets)
 
     def _add_up(self) -> None:
-        # What is appended meanwhile comes after these, and stays.
         fresh = self._fresh[:]
-        del self._fresh[: len(fresh)]
+        calls_added = len(fresh)
+        total_ms, buckets = self._total_ms, self._buckets[:]
         for duration_ms, calls in Counter(fresh).items():
-            self._total_ms += duration_ms * calls
-            self._buckets[bisect_left(BUCKETS_MS, duration_ms)] += calls
+            total_ms += duration_ms * calls
+            buckets[bisect_left(BUCKETS_MS, duration_ms)] += calls
+        # Nothing is called any more: an interrupt comes before all of it or after.
+        # What was appended meanwhile comes after what was copied, and stays.
+        self._total_ms, self._buckets = total_ms, buckets
+        del self._fresh[:calls_added]

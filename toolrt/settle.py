@@ -342,7 +342,14 @@ def _failure_of(attempt: Attempt, exc: BaseException) -> ToolrtError:
     elif _is_interrupt(exc):
         failure = ToolFailedError("INTERRUPTED", tool_id=tool_id)
     else:
-        text = f"{type(exc).__name__}: {exc}"
-        failure = ToolFailedError("INTERNAL", tool_id=tool_id, text=text)
+        failure = ToolFailedError("INTERNAL", tool_id=tool_id, text=_told(exc))
     failure.__cause__ = exc
     return failure
+
+
+def _told(exc: BaseException) -> str:
+    name = type(exc).__name__
+    try:
+        return f"{name}: {exc}"
+    except Exception:  # noqa: BLE001 - the plugin boundary: its text is code of others too
+        return name

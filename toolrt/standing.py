@@ -87,7 +87,10 @@ def remember_standing(attempt: Attempt, tool: Tool) -> None:
     if core.store is None:  # else a call waits for its commit, and not for these stages
         from toolrt.direct import direct_way
 
-        way = direct_way(core, tool, standing, caller)
+        try:
+            way = direct_way(core, tool, standing, caller)
+        except (TypeError, RecursionError):  # a schema that is none, or too deep here
+            way = None
         if way is not None:
             tool.direct[caller] = way
 

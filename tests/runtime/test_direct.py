@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -27,12 +30,15 @@ from toolrt import (
     PackDefinitionError,
     PaginatedResult,
     QueueSink,
+    RateLimitedError,
+    RecordLostError,
     Registry,
     RegistryBuilder,
     SecretBundle,
     TeeSink,
     ToolCall,
     ToolError,
+    ToolFailedError,
     ToolrtError,
     ToolTimeoutError,
 )
@@ -312,6 +318,9 @@ class Silent:
 
 
 LONG_WAYS: dict[str, Callable[[RegistryBuilder], object]] = {
+    "fallback": lambda b: b.with_audit_sink(
+        QueueSink(Kept(), 1, Fallback(MemorySink()))
+    ),
     "store": lambda b: b.with_event_store(MemoryEventStore()),
     "gate": lambda b: b.with_gate(Asked()),
     "hook": lambda b: b.with_dispatch_hook(Hook()),
@@ -503,6 +512,141 @@ def test_an_interrupt_is_recorded_and_goes_on() -> None:
     ] * 3
 
 
+class MuteError(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_an_exception_without_a_text_is_recorded_too(is_direct: bool) -> None:
+    """By its type; and the call is counted out."""
+    pack, writer = Pack("p"), Kept()
+
+    @pack.handler("x", max_concurrent=1)
+    def x(fails: bool) -> None:
+        if fails:
+            raise MuteError
+
+    with QueueSink(writer) as sink:
+        registry = made(sink, pack=pack).build()
+        registry.dispatch("x", {"fails": False}, caller="a")
+        for _ in range(2):
+            if not is_direct:
+                registry.tool("x").direct.clear()
+            with pytest.raises(ToolFailedError) as caught:
+                registry.dispatch("x", {"fails": True}, caller="a")
+            assert caught.value.text == "MuteError"
+        registry.dispatch("x", {"fails": False}, caller="a")
+
+    assert [event.outcome.kind for event in writer.events[1:3]] == [
+        "execution_failed"
+    ] * 2
+
+
+class Interrupts(tzinfo):
+    """A time zone that, first asked when its datetime is encoded, raises once."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.left = [exc]
+
+    def utcoffset(self, dt: datetime | None, /) -> timedelta | None:
+        if self.left:
+            raise self.left.pop()
+        return None
+
+    def dst(self, dt: datetime | None, /) -> None:
+        """Return nothing: it is not asked."""
+
+    def tzname(self, dt: datetime | None, /) -> None:
+        """Return nothing: it is not asked."""
+
+
+def at(exc: BaseException) -> datetime:
+    """Return a value, to encode which raises *exc*."""
+    return datetime(2026, 1, 1, tzinfo=Interrupts(exc))
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize(
+    "exc", [KeyboardInterrupt(), RuntimeError("no"), ToolTimeoutError(1.0)], ids=repr
+)
+def test_what_interrupts_the_reading_of_arguments_is_recorded(
+    exc: BaseException, is_direct: bool
+) -> None:
+    """Ctrl-C, a timer of the caller's: it ends the call, and no handler runs."""
+    pack, writer, ran = Pack("p"), Kept(), []
+    pack.handler("x", input_schema={"type": "object"}, max_concurrent=1)(
+        lambda **given: ran.append(given)
+    )
+    raised = KeyboardInterrupt if isinstance(exc, KeyboardInterrupt) else ToolrtError
+    with QueueSink(writer) as sink:
+        registry = made(sink, pack=pack).build()
+        registry.dispatch("x", {}, caller="a")
+        for _ in range(2):
+            if not is_direct:
+                registry.tool("x").direct.clear()
+            with pytest.raises(raised) as caught:
+                registry.dispatch("x", {"at": at(exc)}, caller="a")
+            assert exc in (caught.value, caught.value.__cause__)
+        registry.dispatch("x", {}, caller="a")
+
+    assert len(ran) == 2
+    assert [event.outcome.kind == "success" for event in writer.events] == [
+        *(True, False, False, True),
+    ]
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_what_interrupts_the_look_at_a_result_leaves_no_call_in_flight(
+    is_direct: bool,
+) -> None:
+    """The handler has ended: its place is free again."""
+    pack = Pack("p")
+
+    @pack.handler("x", max_concurrent=1)
+    def x(stops: bool) -> Any:
+        return [at(KeyboardInterrupt())] if stops else None
+
+    registry = made(pack=pack).build()
+    registry.dispatch("x", {"stops": False}, caller="a")
+    if not is_direct:
+        registry.tool("x").direct.clear()
+    with pytest.raises(KeyboardInterrupt):
+        registry.dispatch("x", {"stops": True}, caller="a")
+
+    assert registry.dispatch("x", {"stops": False}, caller="a") is None
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_what_is_to_be_awaited_is_in_flight_until_it_ends(is_direct: bool) -> None:
+    """Though the handler has returned."""
+    pack = Pack("p")
+    pack.handler("x", max_concurrent=1)(lambda: _later_than(running))
+    registry = made(pack=pack).build()
+
+    async def twice() -> list[Any]:
+        calls = [registry.adispatch("x", {}, caller="a") for _ in range(2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    running: list[int] = []
+    asyncio.run(registry.adispatch("x", {}, caller="a"))
+    if not is_direct:
+        registry.tool("x").direct.clear()
+    first, second = asyncio.run(twice())
+
+    assert first == "later"
+    assert type(second) is RateLimitedError
+    assert running == [1, 1]
+
+
+async def _later_than(running: list[int]) -> str:
+    running.append(1)
+    await asyncio.sleep(0)
+    return "later"
+
+
 def test_limits_hold_over_both_ways() -> None:
     """Calls in flight are counted together, and counted out however they end."""
     pack = Pack("p")
@@ -599,6 +743,24 @@ def test_a_schema_that_is_none_is_the_fault_of_each_call() -> None:
     assert {ending[0] for ending in endings} == {PackDefinitionError}
 
 
+@pytest.mark.parametrize("required", [5, True, [["a"]]], ids=str)
+def test_a_schema_that_cannot_be_read_is_too(required: Any) -> None:
+    """Of the first call like of the others."""
+    pack = Pack("p")
+    schema = {"type": "object", "required": required}
+    pack.bind(
+        HandlerDef(name="x", input_schema=schema),
+        lambda _params, _ctx: None,
+        has_sure_schemas=True,
+        function=lambda **_: None,
+    )
+    registry = made(pack=pack).build()
+
+    endings = [ended(lambda: registry.dispatch("x", {}, caller="a")) for _ in range(3)]
+
+    assert {ending[0] for ending in endings} == {PackDefinitionError}
+
+
 class TestSinks:
     """What queues the record of such a call"""
 
@@ -636,6 +798,68 @@ class TestSinks:
         assert len(memory.events) == 7
         assert {type(event) for event in events} == {CallEvent}
         assert len({event.call_id for event in events}) == 8
+
+    def test_a_required_one_behind_a_fallback_fails_the_call(self) -> None:
+        """A record that nobody took is the caller's to know of."""
+        gate = threading.Event()
+
+        class Stuck(Kept):
+            def write(self, events: Sequence[CallEvent], /) -> None:
+                gate.wait()
+
+        required = QueueSink(Stuck(), 1, Block(0), required=True)
+        with required, QueueSink(Stuck(), 1, Fallback(required)) as sink:
+            registry = made(sink).build()
+            registry.dispatch("total", {"numbers": []}, caller="a")
+            registry.dispatch("total", {"numbers": []}, caller="a")
+            for _ in range(2):
+                with pytest.raises(RecordLostError):
+                    registry.dispatch("total", {"numbers": []}, caller="a")
+            gate.set()
+
+    def test_one_that_changes_events_is_given_events(self) -> None:
+        """A subclass of one's own, or a sink in front of another."""
+
+        class Masking(QueueSink):
+            def on_record(self, event: Any, details: Any) -> None:
+                super().on_record(event.replace(caller_id="masked"), details)
+
+        class InFront:
+            def __init__(self, sink: QueueSink) -> None:
+                self.sink = sink
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.sink, name)
+
+            def on_record(self, event: CallEvent, details: Any) -> None:
+                self.sink.on_record(event.replace(caller_id="masked"), details)
+
+        first, second = Kept(), Kept()
+        with Masking(first) as masking, QueueSink(second) as behind:
+            for sink in (masking, InFront(behind)):
+                registry = made(sink).build()
+                for _ in range(3):
+                    registry.dispatch("total", {"numbers": []}, caller="a")
+
+        for events in (first.events, second.events):
+            assert [event.caller_id for event in events] == ["masked"] * 3
+
+    def test_a_registry_that_nobody_uses_is_not_kept_by_its_last_events(self) -> None:
+        """A sink may outlive many of them."""
+        with QueueSink(Kept()) as sink:
+            registry = made(sink).build()
+            warm(registry)
+            warm(registry)
+            meter = weakref.ref(registry._core.meter)
+            del registry
+            sink.flush()
+            for _ in range(1000):  # the thread lets go of it right after
+                gc.collect()
+                if meter() is None:
+                    break
+                threading.Event().wait(0.001)
+
+            assert meter() is None
 
     def test_what_is_dropped_is_counted(self) -> None:
         """The call goes first."""

@@ -1,5 +1,8 @@
 """Limits of one process."""
 
+import threading
+from collections.abc import Callable
+
 import pytest
 
 from toolrt import RateLimitedError
@@ -68,3 +71,36 @@ def test_a_window_that_has_passed_counts_anew() -> None:
 
     with pytest.raises(RateLimitedError):
         limiter.admit(CallLimits("t", 0, (window,)), 61 * SECOND)
+
+
+class Interrupted(str):
+    """A tool id at which, while it is looked up, something else happens once."""
+
+    __slots__ = ("then",)
+    then: list[Callable[[], object]]
+
+    def __hash__(self) -> int:
+        if self.then:
+            self.then.pop()()
+        return super().__hash__()
+
+
+def test_a_signal_handler_may_make_a_call_while_one_is_counted_in() -> None:
+    """On the same thread, which cannot wait for itself."""
+    limiter = Limiter()
+    tool_id = Interrupted("t")
+
+    def handler() -> None:
+        limiter.admit(CallLimits("t", 1), 0)
+        limiter.release("t", 1)
+
+    tool_id.then = [handler]
+    thread = threading.Thread(
+        target=lambda: limiter.admit(CallLimits(tool_id, 1), 0), daemon=True
+    )
+    thread.start()
+    thread.join(30)
+
+    assert not thread.is_alive()
+    with pytest.raises(RateLimitedError):
+        limiter.admit(CallLimits("t", 1), 0)

@@ -1,6 +1,10 @@
 """Counters and latencies."""
 
 import threading
+from collections.abc import Callable
+from typing import Self
+
+import pytest
 
 from toolrt import Deny, GateRequest, Pack, RegistryBuilder, ToolCall, ToolError
 from toolrt.metrics import BUCKETS_MS, Meter
@@ -80,3 +84,58 @@ def test_no_call_is_lost_between_threads() -> None:
     (metric,) = meter.read()
 
     assert metric.count == metric.buckets[-1] == 4000
+
+
+class Interrupted(int):
+    """A duration at which, while it is added up, something else happens once."""
+
+    def __new__(cls, _then: Callable[[], object]) -> Self:
+        return super().__new__(cls, 5)
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self.left = [then]
+
+    def __hash__(self) -> int:
+        if self.left:
+            self.left.pop()()
+        return super().__hash__()
+
+
+def test_a_signal_handler_may_count_while_calls_are_added_up() -> None:
+    """On the same thread, which cannot wait for itself."""
+    meter = Meter()
+    count = meter.counter("t", "success")
+
+    def handler() -> None:
+        for _ in range(600):
+            count(1)
+
+    def work() -> None:
+        count(Interrupted(handler))
+        for _ in range(600):
+            count(1)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+
+    assert not thread.is_alive()
+    (metric,) = meter.read()
+    assert (metric.count, metric.total_ms) == (1201, 1205)
+
+
+def test_an_interrupt_while_calls_are_added_up_loses_none() -> None:
+    """Ctrl-C, or a deadline that has come."""
+    meter = Meter()
+    count = meter.counter("t", "success")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    count(Interrupted(interrupt))
+    count(1)
+    with pytest.raises(KeyboardInterrupt):
+        meter.read()
+
+    (metric,) = meter.read()
+    assert (metric.count, metric.total_ms) == (2, 6)
