@@ -71,7 +71,7 @@ def test_many_that_make_one_identity_make_one(home: Path, keys: Path) -> None:
         for _ in range(4)
     ]
 
-    printed = [one.communicate(timeout=60)[0] for one in many]
+    printed = [one.communicate(timeout=300)[0] for one in many]
 
     did = did_of_seed(bytes.fromhex((keys / "ci-bot.key").read_text()))
     assert [text for text in printed if text] == [did + "\n"]
