@@ -26,25 +26,29 @@ pytestmark = [
 #: ``make store-faults`` takes the long form.
 KILLS = int(os.environ.get("TOOLRT_SINK_KILLS", "15"))
 
-#: Tells its process's id, and then how many events are stored whenever it knows.
+#: Tells its process's id, and then how many events are stored whenever it knows. Each
+#: line is one write, whatever PYTHONUNBUFFERED says: a fork has the same pipe.
 WRITING = """
-import sys
+import os, sys
 from tests.store.samples import call_id, details
 from tests.store.test_batch_wire import wire
 from toolrt_store import SqliteEventStore
+def say(text):
+    os.write(1, f"{text}\\n".encode())
+
 store = SqliteEventStore.open(sys.argv[1])
 sink = store.sink(own_process=True)
 number = int(sys.argv[2])
 sink.on_record(wire(call_id=call_id(number)), details(process=store.process))
 sink.flush(300)
-print(sink._other._child._process.pid, flush=True)
+say(sink._other._child._process.pid)
 while True:
     for _ in range(50):
         number += 1
         sink.on_record(wire(call_id=call_id(number)), details(process=store.process))
     sink.flush(300)
     assert sink.stats().failed == 0
-    print(number, flush=True)
+    say(number)
 """
 
 
@@ -137,9 +141,9 @@ def test_a_fork_that_lives_on_does_not_keep_it(tmp_path: Path) -> None:
     """It ends with the program that it writes for."""
     forking = WRITING.replace(
         "while True:",
-        """import os, time
+        """import time
 if os.fork() == 0:
-    print(f"fork {os.getpid()}", flush=True)
+    say(f"fork {os.getpid()}")
     time.sleep(60)
 while True:""",
     )
