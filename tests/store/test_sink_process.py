@@ -98,6 +98,7 @@ def test_the_same_is_stored(tmp_path: Path) -> None:
             sink = store.sink(own_process=own_process)
             for number, (event, told) in enumerate(PAIRS):
                 sink.on_record(event.replace(call_id=call_id(number)), told)
+            assert sink.flush(300)  # a process takes its time to come up
             found.append(list(store.query_events().items))
             assert sink.stats().written == len(PAIRS)
             assert store.verify().is_intact
@@ -108,8 +109,7 @@ def test_the_same_is_stored(tmp_path: Path) -> None:
 
 def test_another_process_writes(store: SqliteEventStore, sink: ProcessSink) -> None:
     """One, in a session of its own; what it has accepted is read at once."""
-    sink.on_call(wire(call_id=call_id(1)))
-    assert ids(store) == call_ids(1)
+    give(sink, 1)
     pid = pid_of(sink)
     sink.on_call(wire(call_id=call_id(2)))
 
