@@ -28,6 +28,7 @@ from .delegations import (
     delegated,
     digest_of,
     hold,
+    wait_for_lock,
 )
 
 WriteConfig = Callable[[str], Path]
@@ -51,15 +52,6 @@ def check_of(document: Any, name: str) -> bool | None:
     (found,) = [one for one in document["links"][-1]["checks"] if one["name"] == name]
     ok: bool | None = found["ok"]
     return ok
-
-
-def wait_for_lock(process: "subprocess.Popen[bytes]") -> None:
-    """Return once *process* waits for a lock that somebody else holds, or has ended."""
-    while process.poll() is None and not any(
-        "->" in line and str(process.pid) in line.split()
-        for line in Path("/proc/locks").read_text().splitlines()
-    ):
-        time.sleep(0.01)
 
 
 Issue = Callable[..., Ran]
