@@ -4,8 +4,30 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 
 def pytest_configure() -> None:
+    """Make a run the same everywhere; called before any test is imported."""
+    _repeat_examples()
+    _heed_interrupts()
+
+
+def _repeat_examples() -> None:
+    """
+    Let Hypothesis draw the same examples in every run, however slow the machine is.
+
+    A failure is then one of the code, not of the day. What a test sets itself is set on
+    top of this.
+    """
+    slowness = [HealthCheck.too_slow]
+    settings.register_profile(
+        "repeatable", derandomize=True, deadline=None, suppress_health_check=slowness
+    )
+    settings.load_profile("repeatable")
+
+
+def _heed_interrupts() -> None:
     """
     Let Ctrl-C end processes that tests start.
 

@@ -57,6 +57,7 @@ def test_what_the_pages_show_runs_as_written(tmp_path: Path, text: str) -> None:
     env = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
+        "TZ": "UTC",
     }
     assert len(steps(text)) > 10
 

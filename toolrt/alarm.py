@@ -29,9 +29,11 @@ def alarm(timeout_s: float, tool_id: str) -> Iterator[None]:
         raise ToolTimeoutError(timeout_s, tool_id=tool_id)
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    try:
-        yield
+    try:  # it may ring in any line of this, the last ones included
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -9,11 +9,13 @@ written is not used. No key leaves this module but to sign.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -104,12 +106,12 @@ def make(name: str, environ: Mapping[str, str] | None = None) -> KeyFile:
     from toolrt_store.keys import make_key
 
     path = path_of(name, environ)
-    if os.path.lexists(path):
-        raise IdentityExistsError(path)
     try:
         prepare_directory(path)
-        _require_private_directory(path)
-        make_key(path)
+        with _alone_beside(path):
+            if os.path.lexists(path):
+                raise IdentityExistsError(path)
+            make_key(path)
     except StoreError as exc:
         raise IdentityError(path, exc.problem) from exc
     found = find(name, environ)
@@ -187,6 +189,27 @@ def _require_private_directory(path: str) -> None:
     Raises:
         IdentityError: Others can.
     """
+    with _private_directory(path):
+        return
+
+
+@contextmanager
+def _alone_beside(path: str) -> Iterator[None]:
+    """
+    Make no key beside *path* while another process makes one: it would be mixed up.
+
+    Raises:
+        IdentityError: Others can put files there.
+    """
+    with _private_directory(path) as descriptor:
+        with suppress(OSError):  # on file systems without locks they have to take turns
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _private_directory(path: str) -> Iterator[int]:
+    """Open the directory of *path* for the block. Raises IdentityError."""
     directory = os.path.dirname(path)
     try:
         descriptor = os.open(directory, _DIRECTORY)
@@ -194,9 +217,14 @@ def _require_private_directory(path: str) -> None:
         problem = f"its directory cannot be used: {exc.strerror}"
         raise IdentityError(path, problem) from exc
     try:
-        info = os.fstat(descriptor)
+        _check_private(os.fstat(descriptor), path)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _check_private(info: os.stat_result, path: str) -> None:
+    directory = os.path.dirname(path)
     if info.st_uid not in (os.geteuid(), 0):
         raise IdentityError(path, "its directory belongs to another user")
     if info.st_mode & _NOT_OWN:

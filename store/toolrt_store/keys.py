@@ -48,6 +48,8 @@ def make_key(path: str) -> bytes:
     """
     Make the key file *path*, 0600 and durable, and return the private key in it.
 
+    The caller sees to it that no other process makes that file at the same time.
+
     Raises:
         SealKeyError: There is one already, or it cannot be made.
     """

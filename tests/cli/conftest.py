@@ -34,13 +34,17 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 Cli = Callable[..., Ran]
+#: What tells programs how to write to a terminal.
+OF_TERMINALS = frozenset(
+    {"COLUMNS", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"}
+)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, nothing of this machine's in the environment."""
     for name in list(os.environ):
-        if name.startswith("TOOLRT_") or name in ("COLUMNS", "FORCE_COLOR"):
+        if name.startswith("TOOLRT_") or name in OF_TERMINALS:
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir()
@@ -76,7 +80,7 @@ def shell(home: Path) -> Cli:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             env={**os.environ, **(env or {})},
         )
         return Ran(done.returncode, done.stdout, done.stderr)

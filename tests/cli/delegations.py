@@ -1,6 +1,7 @@
 """Delegation tokens in files, and a config that trusts whoever issued them."""
 
 import os
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,3 +84,12 @@ def hold(name: str, seed: bytes) -> Path:
     path.touch(mode=0o600)
     path.write_text(seed.hex() + "\n")
     return path
+
+
+def wait_for_lock(process: "subprocess.Popen[Any]") -> None:
+    """Return once *process* waits for a lock that somebody else holds, or has ended."""
+    while process.poll() is None and not any(
+        "->" in line and str(process.pid) in line.split()
+        for line in Path("/proc/locks").read_text().splitlines()
+    ):
+        time.sleep(0.01)

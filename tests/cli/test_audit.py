@@ -234,7 +234,7 @@ def test_follow_shows_what_another_process_commits(shell: Cli, home: Path) -> No
     denied = shell("run", "fs.read", "path=x")
     lines.append(follower.stdout.readline())
     follower.send_signal(signal.SIGINT)
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=300)
 
     assert [index for index, one in enumerate(ids) if one in lines[index + 1]] == [
         0,
@@ -259,7 +259,7 @@ def test_follow_waits_for_a_store_that_is_not_there_yet(shell: Cli, home: Path) 
     shell("run", "echo.say")
     line = follower.stdout.readline()
     follower.terminate()
-    follower.communicate(timeout=30)
+    follower.communicate(timeout=300)
 
     assert "std:echo.say" in line
     assert follower.returncode == 143
@@ -285,7 +285,7 @@ def test_a_reader_that_goes_away_is_no_failure(shell: Cli, home: Path) -> None:
     )
     os.close(reader)
     os.close(writer)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 0
     assert "Traceback" not in err
@@ -301,7 +301,7 @@ def test_the_reader_of_run_going_away_is_141(home: Path) -> None:
     os.close(reader)
     os.close(writer)
 
-    assert process.wait(30) == 141
+    assert process.wait(300) == 141
 
 
 def test_reading_does_not_change_the_store(cli: Cli, history: list[str]) -> None:

@@ -86,7 +86,7 @@ def installed(shell: str) -> str:
 def lines_of(command: list[str], stdin: str = "") -> list[str]:
     """Return the lines that *command* prints; nothing may go wrong."""
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=True, timeout=60
+        command, input=stdin, capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stderr == ""
     return done.stdout.splitlines()
@@ -191,7 +191,7 @@ def at_terminal(command: list[str], typed: bytes, prompt: bytes, **env: str) -> 
                 is_typed = True
                 os.write(leader, typed)
         os.close(leader)
-        assert process.wait(60) == 0, shown.decode()
+        assert process.wait(300) == 0, shown.decode()
 
 
 def _read(terminal: int) -> bytes:

@@ -1,5 +1,6 @@
 """``toolrt identity``: keys that are made once, kept private and never shown."""
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from toolrt.ucan import did_of_seed
 
 from .conftest import Cli
-from .delegations import BOT, hold
+from .delegations import BOT, hold, wait_for_lock
 
 
 @pytest.fixture
@@ -71,11 +72,30 @@ def test_many_that_make_one_identity_make_one(home: Path, keys: Path) -> None:
         for _ in range(4)
     ]
 
-    printed = [one.communicate(timeout=60)[0] for one in many]
+    printed = [one.communicate(timeout=300)[0] for one in many]
 
     did = did_of_seed(bytes.fromhex((keys / "ci-bot.key").read_text()))
     assert [text for text in printed if text] == [did + "\n"]
+    assert sorted(one.returncode for one in many) == [0, 2, 2, 2]
     assert sorted(os.listdir(keys)) == ["ci-bot.key"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/locks")
+def test_who_makes_an_identity_waits_for_whoever_does(home: Path, keys: Path) -> None:
+    """Neither puts its own key where the other is about to."""
+    hold("other", BOT)
+    beside = os.open(keys, os.O_RDONLY)
+    fcntl.flock(beside, fcntl.LOCK_EX)
+    command = [sys.executable, "-m", "toolrt_cli", "identity", "new", "bot"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        wait_for_lock(waiting)
+        hold("bot", BOT)
+        os.close(beside)
+        _, err = waiting.communicate(timeout=300)
+
+    assert waiting.returncode == 2
+    assert "there is an identity of that name" in err
+    assert (keys / "bot.key").read_text() == BOT.hex() + "\n"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """``provenance explain --at`` and ``--without``: from the record, on real stores."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -332,7 +333,7 @@ class TestTime:
         ran = cli("provenance", "explain", "alice", "fs:read", "--at", "2020-01-01")
 
         assert (ran.code, ran.out) == (8, "")
-        assert "no policy as of 2020-01-01T" in ran.err
+        assert re.search(r"no policy as of (2019-12-31|2020-01-01)T", ran.err)
         assert "it begins at 2" in ran.err
 
     def test_an_empty_store_covers_nothing(self, cli: Cli, config: WriteConfig) -> None:

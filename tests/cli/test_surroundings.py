@@ -21,7 +21,7 @@ TOOLRT = f"{sys.executable} -m toolrt_cli"
 
 def bash(script: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60
+        ["bash", "-c", script], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -127,9 +127,10 @@ def test_an_early_interrupt_shows_no_traceback(home: Path, after_s: float) -> No
     process.stdout.readline()
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=300)
 
-    assert process.returncode in (0, 130)
+    # -2 is what a shell shows as 130: it came while Python itself was going.
+    assert process.returncode in (0, 130, -signal.SIGINT)
     assert "Traceback" not in err
 
 
@@ -145,7 +146,7 @@ def test_signals_are_an_error_line_in_json_mode(home: Path, shell: Cli) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.terminate()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 143
     assert '"code":"interrupted"' in err

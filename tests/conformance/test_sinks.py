@@ -26,7 +26,7 @@ class Shut(io.BytesIO):
         self.opened = threading.Event()
 
     def write(self, data: object, /) -> int:
-        assert self.opened.wait(30)
+        assert self.opened.wait(300)
         return super().write(data)  # type: ignore[arg-type]
 
 

@@ -19,16 +19,16 @@ from typing import Any, Final
 import msgspec
 
 from toolrt import HandlerDef, Pack, RegistryBuilder, ToolCall
+from toolrt.bindings import process
 from toolrt.bindings.command import CommandSpec, bind_command
 from toolrt.bindings.process import adopt_orphans
 from toolrt.errors import ToolFailedError
 from toolrt.testing import MemorySink
 
 DEADLINE_S: Final = 0.3
-#: After the deadline nothing is left.
-GONE_S: Final = 2.5
-#: For a worker that itself came late: what it then still waits for the system.
-_SETTLE_S: Final = 0.5
+#: After the call nothing is left. What the system needs to bury the dead counts as well,
+#: on a machine where much else runs: whoever survives sleeps for longer.
+GONE_S: Final = 20.0
 _POLL_S: Final = 0.02
 _MAX_OUTPUT_BYTES: Final = 64 * 1024
 #: Marks every process of one tool; inherited by whatever it starts.
@@ -168,24 +168,24 @@ def marked(mark: str) -> dict[int, str]:
     """Return the processes whose mark begins with *mark*, each with its command line."""
     found = {}
     wanted = f"{MARK}={mark}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            names = (process / "environ").read_bytes().split(b"\0")
+            names = (entry / "environ").read_bytes().split(b"\0")
             if any(name.startswith(wanted) for name in names):
-                line = (process / "cmdline").read_bytes().replace(b"\0", b" ")
-                found[int(process.name)] = line.decode(errors="replace").strip()
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(entry.name)] = line.decode(errors="replace").strip()
         except OSError:  # it ended, or is somebody else's
             continue
     return found
 
 
-def _bind(tools: dict[int, Tool]) -> Pack:
+def _bind(tools: dict[int, Tool], deadline_s: float) -> Pack:
     pack = Pack("hostile")
     for index, tool in tools.items():
         script = tool.script.replace("{", "{{").replace("}", "}}")
         spec = CommandSpec(command=("/bin/sh", "-c", script), env=(MARK,))
         definition = HandlerDef(
-            name=f"t{index}", timeout=DEADLINE_S, max_output=_MAX_OUTPUT_BYTES
+            name=f"t{index}", timeout=deadline_s, max_output=_MAX_OUTPUT_BYTES
         )
         pack.bind(definition, bind_command(spec), ends_itself=True)
     return pack
@@ -197,18 +197,17 @@ def _outcome(event: Any, error: object) -> str:
     return f"{event.outcome.kind}/{stated}" if stated == code else "a contradiction"
 
 
-def _call(pack: Pack, index: int, tool: Tool, mark: str) -> Report:
+def _call(pack: Pack, index: int, tool: Tool, mark: str, gone_s: float) -> Report:
     """Call tool *index* of *pack* and wait until nothing of it is left, for so long."""
     sink = MemorySink()
     registry = RegistryBuilder().register(pack).with_audit_sink(sink).build()
     os.environ[MARK] = f"{mark}/{index}."
-    gone_by = time.monotonic() + DEADLINE_S + GONE_S
     raised, error = None, None
     try:
         error = registry.run(ToolCall(f"t{index}")).error
     except BaseException as exc:  # noqa: BLE001 - to be told, whatever it is
         raised = repr(exc)
-    gone_by = max(gone_by, time.monotonic() + _SETTLE_S)
+    gone_by = time.monotonic() + gone_s
     while (left := marked(os.environ[MARK])) and time.monotonic() < gone_by:
         time.sleep(_POLL_S)
     return Report(
@@ -233,12 +232,14 @@ def _has_child() -> bool:
 def main(task: str) -> None:
     """Call the tools that *task* (JSON) names, and print a report of each."""
     given = json.loads(task)
+    # A busy machine takes its time to bury the dead.
+    vars(process).update(_LAST_WAIT_S=GONE_S)
     if given["adopt"] and not adopt_orphans():
         raise SystemExit("orphans cannot be adopted here")
     tools = {index: make_tool(given["seed"], index) for index in given["indexes"]}
-    pack = _bind(tools)
+    pack = _bind(tools, given["deadline_s"])
     for index, tool in tools.items():
-        report = _call(pack, index, tool, given["mark"])
+        report = _call(pack, index, tool, given["mark"], given["gone_s"])
         print(msgspec.json.encode(report).decode(), flush=True)  # noqa: T201
 
 

@@ -26,25 +26,29 @@ pytestmark = [
 #: ``make store-faults`` takes the long form.
 KILLS = int(os.environ.get("TOOLRT_SINK_KILLS", "15"))
 
-#: Tells its process's id, and then how many events are stored whenever it knows.
+#: Tells its process's id, and then how many events are stored whenever it knows. Each
+#: line is one write, whatever PYTHONUNBUFFERED says: a fork has the same pipe.
 WRITING = """
-import sys
+import os, sys
 from tests.store.samples import call_id, details
 from tests.store.test_batch_wire import wire
 from toolrt_store import SqliteEventStore
+def say(text):
+    os.write(1, f"{text}\\n".encode())
+
 store = SqliteEventStore.open(sys.argv[1])
 sink = store.sink(own_process=True)
 number = int(sys.argv[2])
 sink.on_record(wire(call_id=call_id(number)), details(process=store.process))
-sink.flush(30)
-print(sink._other._child._process.pid, flush=True)
+sink.flush(300)
+say(sink._other._child._process.pid)
 while True:
     for _ in range(50):
         number += 1
         sink.on_record(wire(call_id=call_id(number)), details(process=store.process))
-    sink.flush(30)
+    sink.flush(300)
     assert sink.stats().failed == 0
-    print(number, flush=True)
+    say(number)
 """
 
 
@@ -77,7 +81,7 @@ def test_kills_of_the_process_lose_nothing(
             is_over.wait(0.001)
         is_over.set()
         feeder.join()
-        sink.close(60)
+        sink.close(300)
 
         stats = sink.stats()
         assert (stats.written, stats.failed, stats.dropped) == (given, 0, 0)
@@ -95,7 +99,7 @@ def test_kills_of_the_program_lose_nothing_that_was_stored(tmp_path: Path) -> No
         select.select([], [], [], rng.uniform(0, 0.1))
         program.kill()
         told = [int(line) for line in program.communicate()[0].splitlines()]
-        is_gone = bool(select.select([child], [], [], 10)[0])
+        is_gone = bool(select.select([child], [], [], 300)[0])
         os.close(child)
 
         assert is_gone
@@ -128,7 +132,7 @@ def test_a_stopped_process_does_not_outlive_the_program(tmp_path: Path) -> None:
     assert Liveness(str(path)).live_slots() == {1, 2}
     os.kill(pid, signal.SIGCONT)
 
-    assert select.select([child], [], [], 10)[0]
+    assert select.select([child], [], [], 300)[0]
     os.close(child)
     assert Liveness(str(path)).live_slots() == set()
 
@@ -137,9 +141,9 @@ def test_a_fork_that_lives_on_does_not_keep_it(tmp_path: Path) -> None:
     """It ends with the program that it writes for."""
     forking = WRITING.replace(
         "while True:",
-        """import os, time
+        """import time
 if os.fork() == 0:
-    print(f"fork {os.getpid()}", flush=True)
+    say(f"fork {os.getpid()}")
     time.sleep(60)
 while True:""",
     )
@@ -149,7 +153,7 @@ while True:""",
     fork = next(int(line[5:]) for line in program.stdout if line.startswith("fork"))
     program.kill()
     program.wait()
-    is_gone = bool(select.select([child], [], [], 10)[0])
+    is_gone = bool(select.select([child], [], [], 300)[0])
     os.kill(fork, signal.SIGKILL)
     program.communicate()
     os.close(child)
@@ -164,7 +168,7 @@ def test_signals_that_end_a_service_do_not_end_it(tmp_path: Path, number: int) -
         sink: Any = store.sink(own_process=True)
         for one in range(3):
             sink.on_call(wire(call_id=call_id(one)))
-            assert sink.flush(30)
+            assert sink.flush(300)
             os.kill(sink._other._child._process.pid, number)
 
         assert sink._other._child._process.poll() is None

@@ -84,7 +84,7 @@ import sys, time
 from tests.store.samples import details, gate_event
 from toolrt_store import SqliteEventStore
 first, count = int(sys.argv[2]), int(sys.argv[3])
-with SqliteEventStore.open(sys.argv[1]) as store:
+with SqliteEventStore.open(sys.argv[1], lock_timeout_s=300) as store:
     told = details(process=store.process)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -211,9 +211,10 @@ def append_each(store: SqliteEventStore, events: list[Event]) -> None:
 SPOOLING = """
 import sys
 from tests.store.samples import details, call_event
-from toolrt_store import SqliteEventStore
+from toolrt_store import SqliteEventStore, spool
 from toolrt_store.errors import RecordSpooledError
-store = SqliteEventStore.open(sys.argv[1])
+spool._LOCK_TIMEOUT_S = 300
+store = SqliteEventStore.open(sys.argv[1], lock_timeout_s=300)
 told = details(process=store.process)
 pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
 store._connection.execute(f"PRAGMA max_page_count = {pages}")

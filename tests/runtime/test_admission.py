@@ -414,17 +414,17 @@ class TestRefusals:
         @pack.handler("alone", max_concurrent=1, tier="cold")
         def alone() -> None:
             inside.set()
-            go_on.wait(10)
+            go_on.wait(300)
 
         bench.builder.register(pack)
         registry = bench.registry
         thread = Thread(target=registry.run, args=(ToolCall("alone"),))
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(300)
 
         refused = registry.run(ToolCall("alone"))
         go_on.set()
-        thread.join(10)
+        thread.join(300)
         after = registry.run(ToolCall("alone"))
 
         assert refused.outcome == RateLimited(None)

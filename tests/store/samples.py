@@ -116,6 +116,6 @@ def start_python(code: str, *args: object) -> subprocess.Popen[str]:
 
 def finish(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
     """Wait for *processes*, all of which must succeed, and return what they said."""
-    said = [process.communicate(timeout=60)[0] for process in processes]
+    said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes)
     return said

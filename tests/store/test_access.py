@@ -240,7 +240,8 @@ def test_members_of_the_group_write_to_one_store() -> None:
     # Not below tmp_path: other users may not go there.
     with tempfile.TemporaryDirectory() as parent:
         os.chmod(parent, 0o711)
-        os.mkdir(f"{parent}/of-the-group", 0o755)
+        os.mkdir(f"{parent}/of-the-group")
+        os.chmod(f"{parent}/of-the-group", 0o755)  # whatever the umask
         os.chown(f"{parent}/of-the-group", 71001, group.gr_gid)
         path = f"{parent}/of-the-group/state/audit.db"
 

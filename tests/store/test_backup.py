@@ -53,7 +53,7 @@ def events_of(path: Path) -> list[Event]:
 
 
 def copy(source: Path, target: Path) -> int:
-    return backup(str(source), str(target), timeout_s=60)
+    return backup(str(source), str(target), timeout_s=300)
 
 
 def test_backup_is_the_store(source: Path, target: Path) -> None:
@@ -101,7 +101,7 @@ from itertools import count
 from tests.store.samples import gate_event
 from toolrt_store import SqliteEventStore
 number = int(sys.argv[2])
-with SqliteEventStore.open(sys.argv[1]) as store:
+with SqliteEventStore.open(sys.argv[1], lock_timeout_s=300) as store:
     print("ready", flush=True)
     for step in count():
         first = number * 1_000_000 + step * 10
@@ -302,6 +302,8 @@ def test_full_disk_is_an_error_without_remains(
 ) -> None:
     """A copy that did not fit is removed."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+    # Half of a compiled module must not be left for others to import.
+    limit += " import sys; sys.dont_write_bytecode = True;"
     monkeypatch.setattr(backups, "_BOOT", limit + backups._BOOT)
 
     with pytest.raises(StoreUnavailableError):
@@ -361,7 +363,7 @@ def test_checkout_that_is_not_installed_makes_backups(
     code = (
         "import sys\nsys.path[:0] = [sys.argv[1]]\n"
         "from toolrt_store import backup\n"
-        "print(backup.backup(sys.argv[2], sys.argv[3], timeout_s=60))\n"
+        "print(backup.backup(sys.argv[2], sys.argv[3], timeout_s=300))\n"
     )
 
     (said,) = finish([start_python(code, elsewhere, source, target)])

@@ -57,7 +57,7 @@ for opening in range(2):
         use(store)
         with SqliteEventStore.open(path, read_only=True) as reader:
             use(reader)
-        backup(path, f"{path}.copy{opening}", timeout_s=60)
+        backup(path, f"{path}.copy{opening}", timeout_s=300)
         spool.clear([slot for slot, _ in spool.records()])
         use(store)
 print(seen)

@@ -98,7 +98,7 @@ print(sorted(Liveness(path).live_slots()), flush=True)
 store.append_event(call_event(1))
 with SqliteEventStore.open(path, read_only=True) as reader:
     print(reader.count_events())
-print([event.seq for event in store.query_events().items])
+print([event.seq for event in store.query_events().items], flush=True)
 os._exit(0)
 """,
     )
@@ -143,9 +143,9 @@ from toolrt_store import StoreLockedError
 probe = WriteLock(path)
 try:
     probe.acquire(0)
-    print("free")
+    print("free", flush=True)
 except StoreLockedError:
-    print("held")
+    print("held", flush=True)
 os._exit(0)
 """,
     )

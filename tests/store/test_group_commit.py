@@ -53,7 +53,7 @@ class Together:
     def end(self) -> dict[str, object]:
         """Wait for the threads, and return what each was told."""
         for thread in self._threads:
-            thread.join(30)
+            thread.join(300)
         return self.results
 
 
@@ -170,7 +170,7 @@ sys.stdin.read()
 def test_nobody_waits_past_the_deadline(db_path: Path) -> None:
     """All who wait for a lock that another process keeps are told, and nothing stays."""
     SqliteEventStore.open(db_path).close()
-    with SqliteEventStore.open(db_path, lock_timeout_s=0.05) as store:
+    with SqliteEventStore.open(db_path, lock_timeout_s=0.5) as store:
         holder = start_python(LOCK_HOLDER, db_path)
         assert holder.stdout is not None
         holder.stdout.readline()

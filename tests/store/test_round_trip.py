@@ -177,7 +177,6 @@ CALL_EVENTS = st.builds(
 
 FEW = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

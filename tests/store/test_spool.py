@@ -398,7 +398,9 @@ def test_spool_in_a_missing_directory_is_unavailable(tmp_path: Path) -> None:
 
 PUTTER = """
 import sys
+from toolrt_store import spool as spools
 from toolrt_store.spool import Spool
+spools._LOCK_TIMEOUT_S = 300
 spool = Spool(sys.argv[1])
 spool.prepare()
 for step in range(10):

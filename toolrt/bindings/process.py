@@ -332,6 +332,7 @@ class _Ending:
             while not self._is_over(signal.SIGKILL) and time.monotonic() < until:
                 _send(-self._process.pid, signal.SIGKILL)
                 time.sleep(_POLL_S / 4)
+        pipes.move(0)  # what was written meanwhile, and nobody had the time to read
 
     def _is_over(self, number: signal.Signals) -> bool:
         """Reap what has ended; send *number* to orphans that came to light."""

@@ -231,16 +231,16 @@ def test_deep_nesting_does_not_raise() -> None:
     ids=["pairs", "arrays of tables", "tables", "strings"],
 )
 def test_time_grows_with_the_source(unit: str) -> None:
-    """A source eight times as long takes less than 32 times as long."""
+    """A source eight times as long takes less than 32 times the work."""
 
     def seconds(count: int) -> float:
         source = "".join(unit.format(number) for number in range(count))
         runs = []
-        for _ in range(3):
-            start = time.perf_counter()
+        for _ in range(5):
+            start = time.thread_time()  # of the processor: others may be busy, too
             positions = scan(source)
             positions.key(("k1",))
-            runs.append(time.perf_counter() - start)
+            runs.append(time.thread_time() - start)
         return min(runs)
 
     assert seconds(2000) < 32 * seconds(250)

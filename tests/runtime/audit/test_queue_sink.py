@@ -421,7 +421,7 @@ def run(code: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         cwd=os.path.dirname(__file__),
     )
     assert done.returncode == 0, done.stderr

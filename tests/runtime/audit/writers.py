@@ -9,7 +9,7 @@ from typing import Any
 from toolrt import CallEvent, Success
 
 #: Long enough that only a test which hangs waits for it to end.
-SOON = 30.0
+SOON = 300.0
 
 
 def event(number: int = 0, producer: str = "p") -> CallEvent:

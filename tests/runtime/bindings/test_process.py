@@ -4,21 +4,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import pytest
 
+from toolrt.bindings import process
 from toolrt.bindings.process import MAX_STDERR_BYTES, Finished, run_process
 
+#: Deadlines to try one after the other: on a busy machine a tool may not have begun its
+#: work when the first of them passes.
+DEADLINES = (0.4, 2.0, 10.0, 30.0)
+
+T = TypeVar("T")
+
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take as long as it likes to bury the dead."""
+    monkeypatch.setattr(process, "_LAST_WAIT_S", 60.0)
 
 
 def run(
     *argv: str,
     stdin: bytes | None = None,
-    timeout_s: float = 20.0,
+    timeout_s: float = 60.0,
     max_output_bytes: int = 1 << 20,
     cwd: str | None = None,
 ) -> Finished:
@@ -32,18 +46,36 @@ def run(
     )
 
 
-def sh(script: str, *args: str, timeout_s: float = 20.0) -> Finished:
+def sh(script: str, *args: str, timeout_s: float = 60.0) -> Finished:
     return run("/bin/sh", "-c", script, "sh", *args, timeout_s=timeout_s)
+
+
+def late(script: str, notes: Path) -> Finished:
+    """Run *script* past a deadline at which it has written to its file ``$1``."""
+    return until_noted(
+        notes, lambda deadline_s: sh(script, str(notes), timeout_s=deadline_s)
+    )
+
+
+def until_noted(notes: Path, attempt: Callable[[float], T]) -> T:
+    """Return what *attempt* does with the first deadline at which *notes* is written."""
+    for deadline_s in DEADLINES:
+        found = attempt(deadline_s)
+        if notes.exists() and notes.read_text():
+            return found
+    raise AssertionError("the tool never came to note its process")
 
 
 def is_running(pid: int) -> bool:
     """Return whether *pid* runs; a zombie that waits for its parent does not."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat")
+        if not Path("/proc/self/stat").exists():
+            return True
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):  # it ended, maybe meanwhile
         return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def survivors(pids: Path) -> list[int]:
@@ -173,7 +205,7 @@ class TestDeadline:
         self, script: str, tmp_path: Path
     ) -> None:
         """A run past its deadline says so and leaves no process of its group."""
-        finished = sh(script, str(tmp_path / "pids"), timeout_s=0.4)
+        finished = late(script, tmp_path / "pids")
 
         assert finished.timed_out
         assert survivors(tmp_path / "pids") == []
@@ -183,27 +215,32 @@ class TestDeadline:
         """SIGKILL comes after SIGTERM, for the children too."""
         script = "trap '' TERM; sleep 100 & echo $! $$ >> \"$1\"; wait; sleep 100"
 
-        finished = sh(script, str(tmp_path / "pids"), timeout_s=0.4)
+        finished = late(script, tmp_path / "pids")
 
         assert finished.timed_out
         assert survivors(tmp_path / "pids") == []
 
     @pytest.mark.slow
-    def test_term_leaves_time_to_clean_up(self, tmp_path: Path) -> None:
+    def test_term_leaves_time_to_clean_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A tool that handles SIGTERM finishes its handler, its output still read."""
+        monkeypatch.setattr(process, "GRACE_S", 60.0)
         script = (
-            "trap 'head -c 200000 /dev/zero; echo bye > \"$1\"; exit 7' TERM;"
-            " sleep 100 & wait"
+            "trap 'head -c 200000 /dev/zero; echo bye > \"$1.bye\"; exit 7' TERM;"
+            ' echo $$ >> "$1"; sleep 100 & wait'
         )
 
-        finished = sh(script, str(tmp_path / "bye"), timeout_s=0.4)
+        finished = late(script, tmp_path / "pids")
 
         assert (finished.timed_out, finished.returncode) == (True, 7)
-        assert (tmp_path / "bye").read_text() == "bye\n"
+        assert (tmp_path / "pids.bye").read_text() == "bye\n"
 
-    def test_output_before_the_deadline_is_kept(self) -> None:
+    def test_output_before_the_deadline_is_kept(self, tmp_path: Path) -> None:
         """What a tool wrote before its time ran out is in the result."""
-        assert sh("echo first; sleep 100", timeout_s=0.1).stdout == b"first\n"
+        script = 'echo first; echo $$ >> "$1"; sleep 100'
+
+        assert late(script, tmp_path / "pids").stdout == b"first\n"
 
 
 class TestLeftBehind:
@@ -329,7 +366,9 @@ class TestInterrupt:
 
 ADOPTING = """
 import os, sys
+from toolrt.bindings import process
 from toolrt.bindings.process import adopt_orphans, run_process
+process._LAST_WAIT_S = 60.0
 bystander = os.spawnv(os.P_NOWAIT, "/bin/sleep", ["sleep", "100"])
 adopted = adopt_orphans()
 finished = run_process(
@@ -345,6 +384,9 @@ try:
 except ChildProcessError:
     print("no child left")
 """
+
+#: The end of a script that waits for what it started to begin.
+UNTIL_NOTED = ' while [ ! -s "$1" ]; do sleep 0.02; done'
 
 ESCAPES = {
     "setsid": 'setsid sleep 100 & echo $! >> "$1"; sleep 100',
@@ -374,7 +416,9 @@ class TestOrphans:
         self, script: str, tmp_path: Path
     ) -> None:
         """With orphans adopted, a new session is no way out; older children stay."""
-        told = self.adopting(script, tmp_path / "pids", 0.4)
+        pids = tmp_path / "pids"
+
+        told = until_noted(pids, lambda late_s: self.adopting(script, pids, late_s))
 
         assert told == ["True True", "bystander True", "no child left"]
         assert survivors(tmp_path / "pids") == []
@@ -383,9 +427,9 @@ class TestOrphans:
         self, tmp_path: Path
     ) -> None:
         """A process in a session of its own that keeps stdout open is no daemon."""
-        script = '(setsid sh -c \'echo $$ >> "$1"; sleep 100\' sh "$1" &); sleep 0.2'
+        script = '(setsid sh -c \'echo $$ >> "$1"; sleep 100\' sh "$1" &);'
 
-        told = self.adopting(script, tmp_path / "pids", 20)
+        told = self.adopting(script + UNTIL_NOTED, tmp_path / "pids", 60)
 
         assert told == ["True False", "bystander True", "no child left"]
         assert survivors(tmp_path / "pids") == []
@@ -394,10 +438,10 @@ class TestOrphans:
         """A tool may start a service: nothing was cut short."""
         script = (
             '(setsid sh -c \'echo $$ >> "$1"; exec sleep 100\' sh "$1"'
-            " >/dev/null 2>&1 </dev/null &); sleep 0.2"
+            " >/dev/null 2>&1 </dev/null &);"
         )
 
-        self.adopting(script, tmp_path / "pids", 20)
+        self.adopting(script + UNTIL_NOTED, tmp_path / "pids", 60)
 
         (pid,) = survivors(tmp_path / "pids")
         os.kill(pid, signal.SIGKILL)

@@ -139,9 +139,11 @@ def test_command_is_ended_at_the_deadline() -> None:
     began = time.monotonic()
 
     with pytest.raises(ToolTimeoutError, match="pack:verb"):
-        call("shell.exec", None, context(timeout_s=0.2), command="sleep 30 & sleep 30")
+        call(
+            "shell.exec", None, context(timeout_s=0.2), command="sleep 300 & sleep 300"
+        )
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 150
 
 
 @pytest.mark.parametrize(
