@@ -11,19 +11,24 @@ a store that was replaced.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from toolrt.event import Event
 from toolrt_store import sqlite
-from toolrt_store.behind import Behind
-from toolrt_store.blocks import BLOCK, full_up_to, index_of, insert_index, read_block
-from toolrt_store.bulk import NUMBER, REFERENCE, TEXT, Bulk, Statement
+from toolrt_store.blocks import (
+    BLOCK,
+    INDEXED,
+    full_up_to,
+    index_of,
+    insert_index,
+    read_block,
+)
+from toolrt_store.bulk import DATA, NUMBER, REFERENCE, Bulk
 from toolrt_store.call_id import encode_id
 from toolrt_store.chain import genesis, link
-from toolrt_store.dictionary import SALT_BYTES, Dictionary
+from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.plain import Call, encode_call, encode_gate
 from toolrt_store.rows import (
@@ -49,11 +54,9 @@ SELECT kind, seq, EXISTS (SELECT 1 FROM events AS c WHERE c.gate = events.seq)
 FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
 """
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
-#: Rows from so many on go into one statement on a thread of its own: SQLite stores them
-#: while the next ones are encoded. A batch has few parts, as each waits for the
-#: interpreter's lock, up to 5 ms where another thread is busy.
-_MANY: Final = 250
-_PARTS: Final = 4
+#: So many events are encoded and then inserted: a part of a batch that stays in the
+#: processor's caches meanwhile.
+_PART: Final = 512
 _EVENTS: Final = Bulk(
     "events",
     {
@@ -61,7 +64,7 @@ _EVENTS: Final = Bulk(
         "kind": NUMBER,
         "at_us": NUMBER,
         "gate": REFERENCE,
-        "call_id": 16,
+        "call_id": DATA,
         "context": REFERENCE,
         "actor": REFERENCE,
         "caller": REFERENCE,
@@ -70,14 +73,14 @@ _EVENTS: Final = Bulk(
         "flags": NUMBER,
         "grant_set": REFERENCE,
         "process": REFERENCE,
-        "args_digest": 16,
+        "args_digest": DATA,
         "code": REFERENCE,
-        "extra": TEXT,
-        "chain": 32,
+        "extra": DATA,
+        "chain": DATA,
     },
 )
 _TEXTS: Final = Bulk(
-    "texts", {"seq": NUMBER, "field": NUMBER, "salt": SALT_BYTES, "text": TEXT}
+    "texts", {"seq": NUMBER, "field": NUMBER, "salt": DATA, "text": DATA}
 )
 #: Gate events remembered until their calls end.
 _MOST_OPEN: Final = 4_096
@@ -123,11 +126,9 @@ class Appender:
         self.data_version = 0
         self._settled = self.head
         self._newest_id: bytes | str | None = None
-        self._inserting = Behind()
-        dictionary.rows.settled = self._inserting.wait
         self._open: dict[str, OpenGate] = {}
-        #: The columns of the last events, as far as they were appended here.
-        self._unindexed: list[tuple[Any, ...]] = []
+        #: INDEXED of the last events, as far as they were appended here.
+        self._unindexed: list[list[Any]] = [[] for _ in INDEXED]
 
     def begin(self) -> Head:
         """
@@ -168,19 +169,15 @@ class Appender:
             sqlite3.Error: They could not be stored.
         """
         encoded: list[Encoded] = []
-        try:
-            size = max(_MANY, -(-len(events) // _PARTS))
-            for start in range(0, len(events), size):
-                first = self.head.seq + 1
-                some = [
-                    self._encoded(event, seq, placed)
-                    for seq, event in enumerate(events[start : start + size], first)
-                ]
-                self._insert(some)
-                encoded += some
-            self._index(encoded)
-        finally:
-            self._inserting.wait()
+        for start in range(0, len(events), _PART):
+            some = [
+                self._encoded(event, seq, placed)
+                for seq, event in enumerate(
+                    events[start : start + _PART], self.head.seq + 1
+                )
+            ]
+            self._insert(some)
+            encoded += some
         return encoded
 
     def _encoded(
@@ -202,8 +199,6 @@ class Appender:
         seq = self.head.seq + 1
         encoded = encode(event, seq, self.dictionary, self.sets, gate)
         self._insert([encoded])
-        self._index([encoded])
-        self._inserting.wait()
         return encoded
 
     def settle(self) -> None:
@@ -216,7 +211,7 @@ class Appender:
         self.dictionary.forget()
         self.sets.forget()
         self._open.clear()
-        self._unindexed.clear()
+        self._forget_unindexed()
         self.leaves.clear()
         self.leaves_after = self._settled.seq
         self.head = self._settled
@@ -231,13 +226,8 @@ class Appender:
         """Return the leaf hashes of events, given as their resolved values."""
         return link(self._store_id, b"", resolved).leaves
 
-    def close(self) -> None:
-        """End the thread that inserts, if there is one."""
-        self._inserting.close()
-
     def gate_of(self, call_id: str) -> OpenGate | None:
         """Return the gate event of a call that has not ended, as it is stored."""
-        self._inserting.wait()
         found = {
             kind: (seq, bool(ended))
             for kind, seq, ended in self._connection.execute(
@@ -253,7 +243,7 @@ class Appender:
         # Others have written: what follows from the last event is asked again.
         self.leaves.clear()
         self.leaves_after = head.seq
-        self._unindexed.clear()
+        self._forget_unindexed()
         row = self._connection.execute(_NEWEST_ID).fetchone()
         self._newest_id = row[0] if row else ""
 
@@ -292,7 +282,6 @@ class Appender:
         return True
 
     def _has_call(self, call_id: str) -> bool:
-        self._inserting.wait()
         found = self._connection.execute(_WITH_ID, (encode_id(call_id),)).fetchall()
         return any(kind == CALL for kind, _, _ in found)
 
@@ -303,54 +292,47 @@ class Appender:
 
     def _insert(self, encoded: Sequence[Encoded]) -> None:
         links = link(self._store_id, self.head.chain, [one.resolved for one in encoded])
+        if len(self.leaves) > _MOST_LEAVES:
+            self.leaves.clear()
+            self.leaves_after = self.head.seq
+        self.leaves += links.leaves
+        columns = [
+            *zip(*[one.columns for one in encoded], strict=True),
+            links.chains,
+        ]
+        self._require(_EVENTS.insert(self._connection, columns), len(encoded))
         texts = [
             (one.columns[SEQ], *text)
             for one in encoded
             if one.texts
             for text in one.texts
         ]
-        if len(self.leaves) > _MOST_LEAVES:
-            self.leaves.clear()
-            self.leaves_after = self.head.seq
-        self.leaves += links.leaves
+        stored = _TEXTS.insert(self._connection, list(zip(*texts, strict=True)))
+        self._require(stored, len(texts))
         self.head = Head(self.head.seq + len(encoded), links.chains[-1])
-        rows = [
-            (*one.columns, chain)
-            for one, chain in zip(encoded, links.chains, strict=True)
-        ]
-        statement = _EVENTS.statement(rows) if len(rows) >= _MANY else None
-        if statement is not None:
-            self._inserting.start(partial(self._run, statement, len(rows), texts))
+        self._index(columns)
+
+    def _index(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Index the block that the last events, given as their columns, make full."""
+        for known, place in zip(self._unindexed, INDEXED, strict=True):
+            known += columns[place]
+        excess = self.head.seq - full_up_to(self.head.seq)
+        if excess >= len(columns[0]):
             return
-        self._inserting.wait()
-        self._require(_EVENTS.insert(self._connection, rows), len(rows))
-        self._insert_texts(texts)
+        block = self.head.seq // BLOCK - 1
+        known = len(self._unindexed[0]) - excess
+        if known >= BLOCK:
+            found = [column[known - BLOCK : known] for column in self._unindexed]
+        else:
+            # Others wrote into the block, too.
+            found = read_block(self._connection, block)
+        insert_index(self._connection, index_of(block, found))
+        for column in self._unindexed:
+            del column[:known]
 
-    def _run(
-        self, statement: Statement, count: int, texts: list[tuple[Any, ...]]
-    ) -> None:
-        self._require(statement.run(self._connection), count)
-        self._insert_texts(texts)
-
-    def _insert_texts(self, texts: list[tuple[Any, ...]]) -> None:
-        if texts:
-            self._require(_TEXTS.insert(self._connection, texts), len(texts))
-
-    def _index(self, encoded: Sequence[Encoded]) -> None:
-        """Index the blocks that *encoded*, the last events, make full."""
-        before = self.head.seq - len(encoded)
-        self._unindexed += [one.columns for one in encoded]
-        for end in range(full_up_to(before) + BLOCK, self.head.seq + 1, BLOCK):
-            block = end // BLOCK - 1
-            excess = self.head.seq - end
-            rows = self._unindexed[-BLOCK - excess : len(self._unindexed) - excess]
-            if len(rows) < BLOCK or rows[0][SEQ] != end - BLOCK + 1:
-                # Others wrote into the block, too.
-                self._inserting.wait()
-                rows = read_block(self._connection, block)
-            index = index_of(block, rows)
-            self._inserting.start(partial(insert_index, self._connection, index))
-        del self._unindexed[:-BLOCK]
+    def _forget_unindexed(self) -> None:
+        for column in self._unindexed:
+            column.clear()
 
     @staticmethod
     def _require(stored: int, count: int) -> None:

@@ -72,29 +72,21 @@ class Memo(dict[K, V]):
         return value
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 class Rows:
     """Finds and makes rows, and knows whether some of them are not committed yet."""
 
     def __init__(self, connection: sqlite.Connection) -> None:
         self._connection = connection
         self.pending = False
-        #: Called before the connection is used: another thread may be using it.
-        self.settled: Callable[[], None] = _nothing
 
     def find(self, sql: str, *values: object) -> int | None:
         """Return the number that *sql* selects, or None."""
-        self.settled()
         row = self._connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
     def insert(self, sql: str, *values: object) -> int:
         """Make a row and return its number."""
         self.pending = True
-        self.settled()
         cursor = self._connection.execute(sql, values)
         number = cursor.lastrowid
         # A trigger that swallows the row would raise nothing.

@@ -153,7 +153,6 @@ class Writer:
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
-        self.appender.close()
         try:
             self._lock.acquire(lock_timeout_s)
         except errors.StoreLockedError:
