@@ -30,14 +30,17 @@ from toolrt_store.call_id import encode_id
 from toolrt_store.chain import genesis, link
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
-from toolrt_store.plain import Call, encode_call, encode_gate
+from toolrt_store.plain import Call, as_call, encode_call, encode_gate
 from toolrt_store.rows import (
     CALL,
     GATE,
+    GATE_COLUMN,
     SEQ,
     Encoded,
     OpenGate,
+    digests_of,
     encode,
+    resolve,
     shareable_details,
 )
 
@@ -65,10 +68,10 @@ _EVENTS: Final = Bulk(
         "at_us": NUMBER,
         "gate": REFERENCE,
         "call_id": DATA,
-        "context": REFERENCE,
-        "actor": REFERENCE,
+        "context": NUMBER,
+        "actor": NUMBER,
         "caller": REFERENCE,
-        "outcome": REFERENCE,
+        "outcome": NUMBER,
         "duration_ms": NUMBER,
         "flags": NUMBER,
         "grant_set": REFERENCE,
@@ -127,6 +130,8 @@ class Appender:
         self._settled = self.head
         self._newest_id: bytes | str | None = None
         self._open: dict[str, OpenGate] = {}
+        #: The free texts of what was appended, not inserted yet.
+        self._texts: list[tuple[Any, ...]] = []
         #: INDEXED of the last events, as far as they were appended here.
         self._unindexed: list[list[Any]] = [[] for _ in INDEXED]
 
@@ -156,9 +161,9 @@ class Appender:
 
     def append(
         self, events: Sequence[Event | Call], placed: Collection[str | None] = ()
-    ) -> list[Encoded]:
+    ) -> list[int]:
         """
-        Store *events*, and return them as they were stored.
+        Store *events*, and return the sequences of the gate events that they end.
 
         Args:
             placed: The call ids whose gate events take a place of ``max_concurrent``.
@@ -168,23 +173,23 @@ class Appender:
             SwallowedError: The database took fewer rows than it was given.
             sqlite3.Error: They could not be stored.
         """
-        encoded: list[Encoded] = []
+        ended: list[int] = []
         for start in range(0, len(events), _PART):
-            some = [
+            some = events[start : start + _PART]
+            encoded = [
                 self._encoded(event, seq, placed)
-                for seq, event in enumerate(
-                    events[start : start + _PART], self.head.seq + 1
-                )
+                for seq, event in enumerate(some, self.head.seq + 1)
             ]
-            self._insert(some)
-            encoded += some
-        return encoded
+            ended += self._insert(encoded)
+        self._insert_texts()
+        return ended
 
     def _encoded(
         self, event: Event | Call, seq: int, placed: Collection[str | None]
     ) -> Encoded:
         if isinstance(event, Call):
-            gate = self._gate_of_call(event.event.call_id)
+            call_id = event.event.call_id
+            gate = self._open.pop(call_id, None) or self._stored_gate(call_id)
             return encode_call(event, seq, self.dictionary, self.sets, gate)
         gate = self._gate_of(event, seq)
         is_placed = event.call_id in placed
@@ -192,14 +197,16 @@ class Appender:
             return encode_gate(
                 event, seq, self.dictionary, self.sets, is_placed=is_placed
             )
+        call = as_call(event, self.sets) if event.kind == "call" else None
+        if call is not None:
+            return encode_call(call, seq, self.dictionary, self.sets, gate)
         return encode(event, seq, self.dictionary, self.sets, gate, is_placed=is_placed)
 
-    def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
+    def end_attempt(self, event: Event, gate: OpenGate) -> None:
         """Store *event*, a system event that is the end of the attempt of *gate*."""
         seq = self.head.seq + 1
-        encoded = encode(event, seq, self.dictionary, self.sets, gate)
-        self._insert([encoded])
-        return encoded
+        self._insert([encode(event, seq, self.dictionary, self.sets, gate)])
+        self._insert_texts()
 
     def settle(self) -> None:
         """Keep what is remembered: the transaction has committed."""
@@ -211,6 +218,7 @@ class Appender:
         self.dictionary.forget()
         self.sets.forget()
         self._open.clear()
+        self._texts.clear()
         self._forget_unindexed()
         self.leaves.clear()
         self.leaves_after = self._settled.seq
@@ -264,13 +272,10 @@ class Appender:
             if self._is_new(call_id) or not self._has_call(call_id):
                 self._remember(call_id, OpenGate(seq, shareable_details(event)))
             return None
-        return self._gate_of_call(call_id)
+        return self._open.pop(call_id, None) or self._stored_gate(call_id)
 
-    def _gate_of_call(self, call_id: str) -> OpenGate | None:
-        gate = self._open.pop(call_id, None)
-        if gate is not None or self._is_new(call_id):
-            return gate
-        return self.gate_of(call_id)
+    def _stored_gate(self, call_id: str) -> OpenGate | None:
+        return None if self._is_new(call_id) else self.gate_of(call_id)
 
     def _is_new(self, call_id: str) -> bool:
         """Return whether *call_id* is above all that are stored; then it is the newest."""
@@ -290,45 +295,48 @@ class Appender:
             del self._open[next(iter(self._open))]
         self._open[call_id] = gate
 
-    def _insert(self, encoded: Sequence[Encoded]) -> None:
-        links = link(self._store_id, self.head.chain, [one.resolved for one in encoded])
+    def _insert(self, encoded: Sequence[Encoded]) -> list[int]:
+        """Store the next events; return the sequences of the gate events they end."""
+        rows = [one.columns for one in encoded]
+        told = {one.columns[SEQ]: one.texts for one in encoded if one.texts}
+        digests = {seq: digests_of(texts) for seq, texts in told.items()}
+        resolved = resolve(rows, digests, self.dictionary, self.sets)
+        links = link(self._store_id, self.head.chain, resolved)
         if len(self.leaves) > _MOST_LEAVES:
             self.leaves.clear()
             self.leaves_after = self.head.seq
         self.leaves += links.leaves
-        columns = [
-            *zip(*[one.columns for one in encoded], strict=True),
-            links.chains,
-        ]
-        self._require(_EVENTS.insert(self._connection, columns), len(encoded))
-        texts = [
-            (one.columns[SEQ], *text)
-            for one in encoded
-            if one.texts
-            for text in one.texts
-        ]
-        stored = _TEXTS.insert(self._connection, list(zip(*texts, strict=True)))
-        self._require(stored, len(texts))
+        *columns, _ = zip(*rows, strict=True)
+        stored = _EVENTS.insert(self._connection, [*columns, links.chains])
+        self._require(stored, len(encoded))
+        self._texts += [(seq, *text) for seq in told for text in told[seq]]
         self.head = Head(self.head.seq + len(encoded), links.chains[-1])
         self._index(columns)
+        return [gate for gate in columns[GATE_COLUMN] if gate is not None]
+
+    def _insert_texts(self) -> None:
+        texts, self._texts = self._texts, []
+        stored = _TEXTS.insert(self._connection, list(zip(*texts, strict=True)))
+        self._require(stored, len(texts))
 
     def _index(self, columns: Sequence[Sequence[Any]]) -> None:
         """Index the block that the last events, given as their columns, make full."""
-        for known, place in zip(self._unindexed, INDEXED, strict=True):
-            known += columns[place]
+        for column, place in zip(self._unindexed, INDEXED, strict=True):
+            column.extend(columns[place])
         excess = self.head.seq - full_up_to(self.head.seq)
         if excess >= len(columns[0]):
             return
         block = self.head.seq // BLOCK - 1
-        known = len(self._unindexed[0]) - excess
-        if known >= BLOCK:
-            found = [column[known - BLOCK : known] for column in self._unindexed]
+        end = len(self._unindexed[0]) - excess
+        found: Sequence[Sequence[Any]]
+        if end >= BLOCK:
+            found = [column[end - BLOCK : end] for column in self._unindexed]
         else:
             # Others wrote into the block, too.
             found = read_block(self._connection, block)
         insert_index(self._connection, index_of(block, found))
         for column in self._unindexed:
-            del column[:known]
+            del column[:end]
 
     def _forget_unindexed(self) -> None:
         for column in self._unindexed:

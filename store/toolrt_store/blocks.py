@@ -105,9 +105,7 @@ def insert_index(connection: sqlite.Connection, index: Index) -> None:
     _USED.insert(connection, list(zip(*index.uses, strict=True)))
 
 
-def names_of(
-    block: int, columns: Sequence[Column]
-) -> list[tuple[int, int, int, int]]:
+def names_of(block: int, columns: Sequence[Column]) -> list[tuple[int, int, int, int]]:
     """Return the rows of ``block_names`` for *block*."""
     _, _, *names, _ = columns
     return [

@@ -7,8 +7,6 @@ bytearrays take 0.05. So None is bound as 0, of which SQLite makes NULL again, a
 as a bytearray. One statement for many rows saves another 2 us a row.
 """
 
-# ruff: noqa: S608 - SQL is put together from constants; values are always bound
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +18,11 @@ from toolrt_store import sqlite
 #: The values of one column, a value for each row.
 Column: TypeAlias = Sequence[Any]
 
-#: What a column holds. A number, always there.
+#: What a column holds: a number that is always there;
 NUMBER: Final = "number"
-#: A row of another table, or None: such numbers begin at 1.
+#: the number of a row elsewhere, which is never 0, or None;
 REFERENCE: Final = "reference"
-#: A text, bytes, or None.
+#: a text, bytes, or None.
 DATA: Final = "data"
 
 #: The most rows of one statement. Each execution gives the interpreter's lock up a few

@@ -253,8 +253,7 @@ class Writer:
                 else:
                     placed.add(event.call_id)
             seq += len(request.events)
-        encoded = self.appender.append(events, placed)
-        self.places.leave(encoded)
+        self.places.leave(self.appender.append(events, placed))
 
     def _guarded(
         self, events: Sequence[Event | Call], work: Callable[[], None]
