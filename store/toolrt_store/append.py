@@ -36,6 +36,7 @@ from toolrt_store.rows import (
     GATE,
     GATE_COLUMN,
     SEQ,
+    SYSTEM,
     Encoded,
     OpenGate,
     digests_of,
@@ -53,7 +54,7 @@ _NEWEST_ID: Final = """
 SELECT call_id FROM events WHERE call_id IS NOT NULL ORDER BY call_id DESC LIMIT 1
 """
 _WITH_ID: Final = f"""
-SELECT kind, seq, EXISTS (SELECT 1 FROM events AS c WHERE c.gate = events.seq)
+SELECT kind, seq, (SELECT c.kind FROM events AS c WHERE c.gate = events.seq)
 FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
 """
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
@@ -130,6 +131,8 @@ class Appender:
         self._settled = self.head
         self._newest_id: bytes | str | None = None
         self._open: dict[str, OpenGate] = {}
+        #: Gate events of the part that is encoded: no query finds them yet.
+        self._not_inserted: dict[str, OpenGate] = {}
         #: The free texts of what was appended, not inserted yet.
         self._texts: list[tuple[Any, ...]] = []
         #: INDEXED of the last events, as far as they were appended here.
@@ -218,6 +221,7 @@ class Appender:
         self.dictionary.forget()
         self.sets.forget()
         self._open.clear()
+        self._not_inserted.clear()
         self._texts.clear()
         self._forget_unindexed()
         self.leaves.clear()
@@ -235,15 +239,15 @@ class Appender:
         return link(self._store_id, b"", resolved).leaves
 
     def gate_of(self, call_id: str) -> OpenGate | None:
-        """Return the gate event of a call that has not ended, as it is stored."""
-        found = {
-            kind: (seq, bool(ended))
-            for kind, seq, ended in self._connection.execute(
-                _WITH_ID, (encode_id(call_id),)
-            )
-        }
-        gate_seq, has_ended = found.get(GATE, (None, True))
-        if gate_seq is None or has_ended or CALL in found:
+        """
+        Return the stored gate event of a call, unless something else ended it.
+
+        Also of a call that has its call event: another one is refused by the index.
+        """
+        rows = self._connection.execute(_WITH_ID, (encode_id(call_id),))
+        found = {kind: (seq, ended_by) for kind, seq, ended_by in rows}
+        gate_seq, ended_by = found.get(GATE, (None, None))
+        if gate_seq is None or ended_by == SYSTEM or CALL in found:
             return None
         return OpenGate(gate_seq, None)
 
@@ -275,7 +279,10 @@ class Appender:
         return self._open.pop(call_id, None) or self._stored_gate(call_id)
 
     def _stored_gate(self, call_id: str) -> OpenGate | None:
-        return None if self._is_new(call_id) else self.gate_of(call_id)
+        if self._is_new(call_id):
+            return None
+        # Of a call that ends twice in one part the second end is a conflict, too.
+        return self._not_inserted.get(call_id) or self.gate_of(call_id)
 
     def _is_new(self, call_id: str) -> bool:
         """Return whether *call_id* is above all that are stored; then it is the newest."""
@@ -293,7 +300,7 @@ class Appender:
     def _remember(self, call_id: str, gate: OpenGate) -> None:
         if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
-        self._open[call_id] = gate
+        self._open[call_id] = self._not_inserted[call_id] = gate
 
     def _insert(self, encoded: Sequence[Encoded]) -> list[int]:
         """Store the next events; return the sequences of the gate events they end."""
@@ -309,6 +316,7 @@ class Appender:
         *columns, _ = zip(*rows, strict=True)
         stored = _EVENTS.insert(self._connection, [*columns, links.chains])
         self._require(stored, len(encoded))
+        self._not_inserted.clear()
         self._texts += [(seq, *text) for seq in told for text in told[seq]]
         self.head = Head(self.head.seq + len(encoded), links.chains[-1])
         self._index(columns)
