@@ -11,28 +11,37 @@ a store that was replaced.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from toolrt.event import Event
 from toolrt_store import sqlite
-from toolrt_store.behind import Behind
-from toolrt_store.blocks import BLOCK, full_up_to, index_of, insert_index, read_block
-from toolrt_store.bulk import NUMBER, REFERENCE, TEXT, Bulk, Statement
+from toolrt_store.blocks import (
+    BLOCK,
+    INDEXED,
+    full_up_to,
+    index_of,
+    insert_index,
+    read_block,
+)
+from toolrt_store.bulk import DATA, NUMBER, REFERENCE, Bulk
 from toolrt_store.call_id import encode_id
 from toolrt_store.chain import genesis, link
-from toolrt_store.dictionary import SALT_BYTES, Dictionary
+from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
-from toolrt_store.plain import Call, encode_call, encode_gate
+from toolrt_store.plain import Call, as_call, encode_call, encode_gate
 from toolrt_store.rows import (
     CALL,
     GATE,
+    GATE_COLUMN,
     SEQ,
+    SYSTEM,
     Encoded,
     OpenGate,
+    digests_of,
     encode,
+    resolve,
     shareable_details,
 )
 
@@ -45,15 +54,13 @@ _NEWEST_ID: Final = """
 SELECT call_id FROM events WHERE call_id IS NOT NULL ORDER BY call_id DESC LIMIT 1
 """
 _WITH_ID: Final = f"""
-SELECT kind, seq, EXISTS (SELECT 1 FROM events AS c WHERE c.gate = events.seq)
+SELECT kind, seq, (SELECT c.kind FROM events AS c WHERE c.gate = events.seq)
 FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
 """
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
-#: Rows from so many on go into one statement on a thread of its own: SQLite stores them
-#: while the next ones are encoded. A batch has few parts, as each waits for the
-#: interpreter's lock, up to 5 ms where another thread is busy.
-_MANY: Final = 250
-_PARTS: Final = 4
+#: So many events are encoded and then inserted: a part of a batch that stays in the
+#: processor's caches meanwhile.
+_PART: Final = 512
 _EVENTS: Final = Bulk(
     "events",
     {
@@ -61,23 +68,23 @@ _EVENTS: Final = Bulk(
         "kind": NUMBER,
         "at_us": NUMBER,
         "gate": REFERENCE,
-        "call_id": 16,
-        "context": REFERENCE,
-        "actor": REFERENCE,
+        "call_id": DATA,
+        "context": NUMBER,
+        "actor": NUMBER,
         "caller": REFERENCE,
-        "outcome": REFERENCE,
+        "outcome": NUMBER,
         "duration_ms": NUMBER,
         "flags": NUMBER,
         "grant_set": REFERENCE,
         "process": REFERENCE,
-        "args_digest": 16,
+        "args_digest": DATA,
         "code": REFERENCE,
-        "extra": TEXT,
-        "chain": 32,
+        "extra": DATA,
+        "chain": DATA,
     },
 )
 _TEXTS: Final = Bulk(
-    "texts", {"seq": NUMBER, "field": NUMBER, "salt": SALT_BYTES, "text": TEXT}
+    "texts", {"seq": NUMBER, "field": NUMBER, "salt": DATA, "text": DATA}
 )
 #: Gate events remembered until their calls end.
 _MOST_OPEN: Final = 4_096
@@ -123,11 +130,13 @@ class Appender:
         self.data_version = 0
         self._settled = self.head
         self._newest_id: bytes | str | None = None
-        self._inserting = Behind()
-        dictionary.rows.settled = self._inserting.wait
         self._open: dict[str, OpenGate] = {}
-        #: The columns of the last events, as far as they were appended here.
-        self._unindexed: list[tuple[Any, ...]] = []
+        #: Gate events of the part that is encoded: no query finds them yet.
+        self._not_inserted: dict[str, OpenGate] = {}
+        #: The free texts of what was appended, not inserted yet.
+        self._texts: list[tuple[Any, ...]] = []
+        #: INDEXED of the last events, as far as they were appended here.
+        self._unindexed: list[list[Any]] = [[] for _ in INDEXED]
 
     def begin(self) -> Head:
         """
@@ -155,9 +164,9 @@ class Appender:
 
     def append(
         self, events: Sequence[Event | Call], placed: Collection[str | None] = ()
-    ) -> list[Encoded]:
+    ) -> list[int]:
         """
-        Store *events*, and return them as they were stored.
+        Store *events*, and return the sequences of the gate events that they end.
 
         Args:
             placed: The call ids whose gate events take a place of ``max_concurrent``.
@@ -167,27 +176,23 @@ class Appender:
             SwallowedError: The database took fewer rows than it was given.
             sqlite3.Error: They could not be stored.
         """
-        encoded: list[Encoded] = []
-        try:
-            size = max(_MANY, -(-len(events) // _PARTS))
-            for start in range(0, len(events), size):
-                first = self.head.seq + 1
-                some = [
-                    self._encoded(event, seq, placed)
-                    for seq, event in enumerate(events[start : start + size], first)
-                ]
-                self._insert(some)
-                encoded += some
-            self._index(encoded)
-        finally:
-            self._inserting.wait()
-        return encoded
+        ended: list[int] = []
+        for start in range(0, len(events), _PART):
+            some = events[start : start + _PART]
+            encoded = [
+                self._encoded(event, seq, placed)
+                for seq, event in enumerate(some, self.head.seq + 1)
+            ]
+            ended += self._insert(encoded)
+        self._insert_texts()
+        return ended
 
     def _encoded(
         self, event: Event | Call, seq: int, placed: Collection[str | None]
     ) -> Encoded:
         if isinstance(event, Call):
-            gate = self._gate_of_call(event.event.call_id)
+            call_id = event.event.call_id
+            gate = self._open.pop(call_id, None) or self._stored_gate(call_id)
             return encode_call(event, seq, self.dictionary, self.sets, gate)
         gate = self._gate_of(event, seq)
         is_placed = event.call_id in placed
@@ -195,16 +200,16 @@ class Appender:
             return encode_gate(
                 event, seq, self.dictionary, self.sets, is_placed=is_placed
             )
+        call = as_call(event, self.sets) if event.kind == "call" else None
+        if call is not None:
+            return encode_call(call, seq, self.dictionary, self.sets, gate)
         return encode(event, seq, self.dictionary, self.sets, gate, is_placed=is_placed)
 
-    def end_attempt(self, event: Event, gate: OpenGate) -> Encoded:
+    def end_attempt(self, event: Event, gate: OpenGate) -> None:
         """Store *event*, a system event that is the end of the attempt of *gate*."""
         seq = self.head.seq + 1
-        encoded = encode(event, seq, self.dictionary, self.sets, gate)
-        self._insert([encoded])
-        self._index([encoded])
-        self._inserting.wait()
-        return encoded
+        self._insert([encode(event, seq, self.dictionary, self.sets, gate)])
+        self._insert_texts()
 
     def settle(self) -> None:
         """Keep what is remembered: the transaction has committed."""
@@ -216,7 +221,9 @@ class Appender:
         self.dictionary.forget()
         self.sets.forget()
         self._open.clear()
-        self._unindexed.clear()
+        self._not_inserted.clear()
+        self._texts.clear()
+        self._forget_unindexed()
         self.leaves.clear()
         self.leaves_after = self._settled.seq
         self.head = self._settled
@@ -231,21 +238,16 @@ class Appender:
         """Return the leaf hashes of events, given as their resolved values."""
         return link(self._store_id, b"", resolved).leaves
 
-    def close(self) -> None:
-        """End the thread that inserts, if there is one."""
-        self._inserting.close()
-
     def gate_of(self, call_id: str) -> OpenGate | None:
-        """Return the gate event of a call that has not ended, as it is stored."""
-        self._inserting.wait()
-        found = {
-            kind: (seq, bool(ended))
-            for kind, seq, ended in self._connection.execute(
-                _WITH_ID, (encode_id(call_id),)
-            )
-        }
-        gate_seq, has_ended = found.get(GATE, (None, True))
-        if gate_seq is None or has_ended or CALL in found:
+        """
+        Return the stored gate event of a call, unless something else ended it.
+
+        Also of a call that has its call event: another one is refused by the index.
+        """
+        rows = self._connection.execute(_WITH_ID, (encode_id(call_id),))
+        found = {kind: (seq, ended_by) for kind, seq, ended_by in rows}
+        gate_seq, ended_by = found.get(GATE, (None, None))
+        if gate_seq is None or ended_by == SYSTEM or CALL in found:
             return None
         return OpenGate(gate_seq, None)
 
@@ -253,7 +255,7 @@ class Appender:
         # Others have written: what follows from the last event is asked again.
         self.leaves.clear()
         self.leaves_after = head.seq
-        self._unindexed.clear()
+        self._forget_unindexed()
         row = self._connection.execute(_NEWEST_ID).fetchone()
         self._newest_id = row[0] if row else ""
 
@@ -274,13 +276,13 @@ class Appender:
             if self._is_new(call_id) or not self._has_call(call_id):
                 self._remember(call_id, OpenGate(seq, shareable_details(event)))
             return None
-        return self._gate_of_call(call_id)
+        return self._open.pop(call_id, None) or self._stored_gate(call_id)
 
-    def _gate_of_call(self, call_id: str) -> OpenGate | None:
-        gate = self._open.pop(call_id, None)
-        if gate is not None or self._is_new(call_id):
-            return gate
-        return self.gate_of(call_id)
+    def _stored_gate(self, call_id: str) -> OpenGate | None:
+        if self._is_new(call_id):
+            return None
+        # Of a call that ends twice in one part the second end is a conflict, too.
+        return self._not_inserted.get(call_id) or self.gate_of(call_id)
 
     def _is_new(self, call_id: str) -> bool:
         """Return whether *call_id* is above all that are stored; then it is the newest."""
@@ -292,65 +294,61 @@ class Appender:
         return True
 
     def _has_call(self, call_id: str) -> bool:
-        self._inserting.wait()
         found = self._connection.execute(_WITH_ID, (encode_id(call_id),)).fetchall()
         return any(kind == CALL for kind, _, _ in found)
 
     def _remember(self, call_id: str, gate: OpenGate) -> None:
         if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
-        self._open[call_id] = gate
+        self._open[call_id] = self._not_inserted[call_id] = gate
 
-    def _insert(self, encoded: Sequence[Encoded]) -> None:
-        links = link(self._store_id, self.head.chain, [one.resolved for one in encoded])
-        texts = [
-            (one.columns[SEQ], *text)
-            for one in encoded
-            if one.texts
-            for text in one.texts
-        ]
+    def _insert(self, encoded: Sequence[Encoded]) -> list[int]:
+        """Store the next events; return the sequences of the gate events they end."""
+        rows = [one.columns for one in encoded]
+        told = {one.columns[SEQ]: one.texts for one in encoded if one.texts}
+        digests = {seq: digests_of(texts) for seq, texts in told.items()}
+        resolved = resolve(rows, digests, self.dictionary, self.sets)
+        links = link(self._store_id, self.head.chain, resolved)
         if len(self.leaves) > _MOST_LEAVES:
             self.leaves.clear()
             self.leaves_after = self.head.seq
         self.leaves += links.leaves
+        *columns, _ = zip(*rows, strict=True)
+        stored = _EVENTS.insert(self._connection, [*columns, links.chains])
+        self._require(stored, len(encoded))
+        self._not_inserted.clear()
+        self._texts += [(seq, *text) for seq in told for text in told[seq]]
         self.head = Head(self.head.seq + len(encoded), links.chains[-1])
-        rows = [
-            (*one.columns, chain)
-            for one, chain in zip(encoded, links.chains, strict=True)
-        ]
-        statement = _EVENTS.statement(rows) if len(rows) >= _MANY else None
-        if statement is not None:
-            self._inserting.start(partial(self._run, statement, len(rows), texts))
+        self._index(columns)
+        return [gate for gate in columns[GATE_COLUMN] if gate is not None]
+
+    def _insert_texts(self) -> None:
+        texts, self._texts = self._texts, []
+        stored = _TEXTS.insert(self._connection, list(zip(*texts, strict=True)))
+        self._require(stored, len(texts))
+
+    def _index(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Index the block that the last events, given as their columns, make full."""
+        for column, place in zip(self._unindexed, INDEXED, strict=True):
+            column.extend(columns[place])
+        excess = self.head.seq - full_up_to(self.head.seq)
+        if excess >= len(columns[0]):
             return
-        self._inserting.wait()
-        self._require(_EVENTS.insert(self._connection, rows), len(rows))
-        self._insert_texts(texts)
+        block = self.head.seq // BLOCK - 1
+        end = len(self._unindexed[0]) - excess
+        found: Sequence[Sequence[Any]]
+        if end >= BLOCK:
+            found = [column[end - BLOCK : end] for column in self._unindexed]
+        else:
+            # Others wrote into the block, too.
+            found = read_block(self._connection, block)
+        insert_index(self._connection, index_of(block, found))
+        for column in self._unindexed:
+            del column[:end]
 
-    def _run(
-        self, statement: Statement, count: int, texts: list[tuple[Any, ...]]
-    ) -> None:
-        self._require(statement.run(self._connection), count)
-        self._insert_texts(texts)
-
-    def _insert_texts(self, texts: list[tuple[Any, ...]]) -> None:
-        if texts:
-            self._require(_TEXTS.insert(self._connection, texts), len(texts))
-
-    def _index(self, encoded: Sequence[Encoded]) -> None:
-        """Index the blocks that *encoded*, the last events, make full."""
-        before = self.head.seq - len(encoded)
-        self._unindexed += [one.columns for one in encoded]
-        for end in range(full_up_to(before) + BLOCK, self.head.seq + 1, BLOCK):
-            block = end // BLOCK - 1
-            excess = self.head.seq - end
-            rows = self._unindexed[-BLOCK - excess : len(self._unindexed) - excess]
-            if len(rows) < BLOCK or rows[0][SEQ] != end - BLOCK + 1:
-                # Others wrote into the block, too.
-                self._inserting.wait()
-                rows = read_block(self._connection, block)
-            index = index_of(block, rows)
-            self._inserting.start(partial(insert_index, self._connection, index))
-        del self._unindexed[:-BLOCK]
+    def _forget_unindexed(self) -> None:
+        for column in self._unindexed:
+            column.clear()
 
     @staticmethod
     def _require(stored: int, count: int) -> None:

@@ -11,24 +11,19 @@ events do not: `rebuild` makes it again from them.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from typing import Any, Final
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from toolrt_store import sqlite
-from toolrt_store.bulk import NUMBER, REFERENCE, Bulk
+from toolrt_store.bulk import NUMBER, Bulk, Column
 from toolrt_store.rows import (
-    AT_US,
     CALL,
     COLUMNS,
     DRY_RUN,
     EXECUTION_FAILED,
-    FLAGS,
-    KIND,
-    OUTCOME_COLUMN,
     SUCCESS,
 )
 
@@ -37,13 +32,9 @@ BLOCK: Final = 4_096
 ROLES: Final = ("context", "actor", "caller", "outcome", "grant_set")
 CONTEXT, ACTOR, CALLER, OUTCOME, GRANT_SET = range(len(ROLES))
 
-_NAMES: Final = COLUMNS.split(", ")
-_OF_ROLE: Final[tuple[Callable[[Sequence[Any]], Any], ...]] = tuple(
-    itemgetter(_NAMES.index(role)) for role in ROLES
-)
-_OF_TIME: Final[Callable[[Sequence[Any]], int]] = itemgetter(AT_US)
-_CALLER: Final = _NAMES.index("caller")
-_GRANT_SET: Final = _NAMES.index("grant_set")
+_INDEXED: Final = ("kind", "at_us", *ROLES, "flags")
+#: The places in COLUMNS of what an index is made from.
+INDEXED: Final = tuple(COLUMNS.split(", ").index(name) for name in _INDEXED)
 
 _RAN: Final = frozenset({SUCCESS, EXECUTION_FAILED})
 #: Calls that ran with what they were granted: what counts as a use of it.
@@ -51,17 +42,19 @@ IS_USE: Final = (
     f"kind = {CALL} AND outcome IN ({SUCCESS}, {EXECUTION_FAILED})"
     f" AND NOT flags & {DRY_RUN} AND caller IS NOT NULL AND grant_set IS NOT NULL"
 )
-_SELECT: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
+_SELECT: Final = f"""
+SELECT {", ".join(_INDEXED)} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq
+"""
 _INSERT_BLOCK: Final = "INSERT INTO blocks (block, first_us, last_us) VALUES (?, ?, ?)"
 _NAMED: Final = Bulk(
     "block_names",
-    {"role": NUMBER, "name": REFERENCE, "block": NUMBER, "events": NUMBER},
+    {"role": NUMBER, "name": NUMBER, "block": NUMBER, "events": NUMBER},
 )
 _USED: Final = Bulk(
     "uses",
     {
-        "caller": REFERENCE,
-        "grant_set": REFERENCE,
+        "caller": NUMBER,
+        "grant_set": NUMBER,
         "calls": NUMBER,
         "first_us": NUMBER,
         "last_us": NUMBER,
@@ -80,11 +73,10 @@ def full_up_to(head: int) -> int:
     return head // BLOCK * BLOCK
 
 
-def read_block(connection: sqlite.Connection, block: int) -> list[tuple[Any, ...]]:
-    """Return the rows of a full block."""
+def read_block(connection: sqlite.Connection, block: int) -> list[Column]:
+    """Return the columns INDEXED of a full block."""
     bounds = (block * BLOCK, (block + 1) * BLOCK)
-    found: list[tuple[Any, ...]] = connection.execute(_SELECT, bounds).fetchall()
-    return found
+    return list(zip(*connection.execute(_SELECT, bounds), strict=True))
 
 
 class Index(msgspec.Struct, frozen=True):
@@ -97,52 +89,55 @@ class Index(msgspec.Struct, frozen=True):
     uses: list[tuple[int, int, int, int, int]]
 
 
-def index_of(block: int, rows: Sequence[Sequence[Any]]) -> Index:
-    """Return the index of *block*, whose *rows* begin with COLUMNS."""
-    times = list(map(_OF_TIME, rows))
-    return Index(block, min(times), max(times), names_of(block, rows), uses_of(rows))
+def index_of(block: int, columns: Sequence[Column]) -> Index:
+    """Return the index of *block*, of whose events *columns* are INDEXED."""
+    times = columns[1]
+    return Index(
+        block, min(times), max(times), names_of(block, columns), uses_of(columns)
+    )
 
 
 def insert_index(connection: sqlite.Connection, index: Index) -> None:
     """Store the index of a block."""
     bounds = (index.block, index.first_us, index.last_us)
     connection.execute(_INSERT_BLOCK, bounds)
-    _NAMED.insert(connection, index.names)
-    _USED.insert(connection, index.uses)
+    _NAMED.insert(connection, list(zip(*index.names, strict=True)))
+    _USED.insert(connection, list(zip(*index.uses, strict=True)))
 
 
-def names_of(
-    block: int, rows: Iterable[Sequence[Any]]
-) -> list[tuple[int, int, int, int]]:
+def names_of(block: int, columns: Sequence[Column]) -> list[tuple[int, int, int, int]]:
     """Return the rows of ``block_names`` for *block*."""
-    rows = list(rows)
+    _, _, *names, _ = columns
     return [
         (role, name, block, events)
-        for role, column in enumerate(_OF_ROLE)
+        for role, column in enumerate(names)
         # In their order, so that the pages of the index are met one after the other.
         for name, events in sorted(
             (name, events)
-            for name, events in Counter(map(column, rows)).items()
+            for name, events in Counter(column).items()
             if name is not None
         )
     ]
 
 
-def uses_of(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int, int, int]]:
-    """Return what the calls of *rows* add to ``uses``."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for at_us, caller, grant_set in [
-        (row[AT_US], row[_CALLER], row[_GRANT_SET])
-        for row in rows
-        if row[KIND] == CALL
-        and row[OUTCOME_COLUMN] in _RAN
-        and not row[FLAGS] & DRY_RUN
-    ]:
-        if caller is not None and grant_set is not None:
-            found.setdefault((caller, grant_set), []).append(at_us)
+def uses_of(columns: Sequence[Column]) -> list[tuple[int, int, int, int, int]]:
+    """Return what the calls of a block add to ``uses``."""
+    kinds, times, _, _, callers, outcomes, grant_sets, flags = columns
+    found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for kind, at_us, caller, outcome, grant_set, flag in zip(
+        kinds, times, callers, outcomes, grant_sets, flags, strict=True
+    ):
+        if (
+            kind == CALL
+            and outcome in _RAN
+            and not flag & DRY_RUN
+            and caller is not None
+            and grant_set is not None
+        ):
+            found[caller, grant_set].append(at_us)
     return [
-        (caller, grant_set, len(times), min(times), max(times))
-        for (caller, grant_set), times in found.items()
+        (caller, grant_set, len(used), min(used), max(used))
+        for (caller, grant_set), used in found.items()
     ]
 
 

@@ -49,6 +49,8 @@ class Context(NamedTuple):
 
 #: tool, tier and schema version of a call event; namespace, pack, effect and policy.
 CallShape: TypeAlias = tuple[str, str, int, str, str | None, str | None, str | None]
+#: tool, verb and gate of a gate event; namespace, pack, effect and policy.
+GateShape: TypeAlias = tuple[str, str, str, str, str | None, str | None, str | None]
 _CONTEXT_COLUMNS: Final = ", ".join(Context._fields)
 _INSERT_CONTEXT: Final = (
     f"INSERT INTO contexts (content, {_CONTEXT_COLUMNS})"  # noqa: S608 - of constants
@@ -72,29 +74,21 @@ class Memo(dict[K, V]):
         return value
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 class Rows:
     """Finds and makes rows, and knows whether some of them are not committed yet."""
 
     def __init__(self, connection: sqlite.Connection) -> None:
         self._connection = connection
         self.pending = False
-        #: Called before the connection is used: another thread may be using it.
-        self.settled: Callable[[], None] = _nothing
 
     def find(self, sql: str, *values: object) -> int | None:
         """Return the number that *sql* selects, or None."""
-        self.settled()
         row = self._connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
     def insert(self, sql: str, *values: object) -> int:
         """Make a row and return its number."""
         self.pending = True
-        self.settled()
         cursor = self._connection.execute(sql, values)
         number = cursor.lastrowid
         # A trigger that swallows the row would raise nothing.
@@ -121,9 +115,8 @@ class Dictionary:
         self.contexts: Memo[Context, int] = Memo(self._context_number)
         self.context_values: Memo[int, Context] = Memo(self._context_value)
         self.context_digests: Memo[int, bytes] = Memo(self._context_digest)
-        self.call_contexts: Memo[CallShape, tuple[int, bytes]] = Memo(
-            self._call_context
-        )
+        self.call_contexts: Memo[CallShape, int] = Memo(self._call_context)
+        self.gate_contexts: Memo[GateShape, int] = Memo(self._gate_context)
         self.processes: Memo[str, int] = Memo(self.process_number)
         self.process_texts: Memo[int, str] = Memo(self._process_text)
 
@@ -149,6 +142,7 @@ class Dictionary:
             self.texts.clear()
             self.contexts.clear()
             self.call_contexts.clear()
+            self.gate_contexts.clear()
             self.context_values.clear()
             self.context_digests.clear()
             self.processes.clear()
@@ -209,13 +203,18 @@ class Dictionary:
         self.context_digests[number] = digest
         return number
 
-    def _call_context(self, shape: CallShape) -> tuple[int, bytes]:
+    def _call_context(self, shape: CallShape) -> int:
         tool, tier, version, namespace, pack, effect, policy = shape
         verb = tool.partition(":")[2] or tool
-        number = self.contexts[
+        return self.contexts[
             Context(namespace, verb, tool, pack, effect, policy, None, tier, version)
         ]
-        return number, self.context_digests[number]
+
+    def _gate_context(self, shape: GateShape) -> int:
+        tool, verb, gate_impl, namespace, pack, effect, policy = shape
+        return self.contexts[
+            Context(namespace, verb, tool, pack, effect, policy, gate_impl)
+        ]
 
     def _context_value(self, number: int) -> Context:
         sql = f"SELECT {_CONTEXT_COLUMNS} FROM contexts WHERE id = ?"  # noqa: S608 - of constants

@@ -35,9 +35,13 @@ class StatedGrant(msgspec.Struct, frozen=True):
 Grants: TypeAlias = tuple[Grant | StatedGrant, ...]
 
 _MOST_KNOWN: Final = 4_096
-#: The number and the digest of a set, and its two wire forms in a CallEvent.
+#: The number of a set, and its wire forms: the two in a CallEvent, and of the second
+#: what an Event's payload has.
 Known: TypeAlias = tuple[
-    int | None, bytes | None, tuple[str, ...], tuple[CapProvenance, ...] | None
+    int | None,
+    tuple[str, ...],
+    tuple[CapProvenance, ...] | None,
+    list[dict[str, Any]],
 ]
 _RULE, _CHAIN, _ALLOW_LIST, _UCAN, _UNSTATED = range(5)
 
@@ -94,12 +98,9 @@ class GrantSets:
         if found is not None and found[0] is granted:
             return found[1]
         number = self.numbers[granted.grants] if granted.grants else None
-        known = (
-            number,
-            None if number is None else self.digests[number],
-            granted.granted,
-            granted.provenance or None,
-        )
+        provenance = granted.provenance
+        wire = [msgspec.to_builtins(one) for one in provenance]
+        known = (number, granted.granted, provenance or None, wire)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[id(granted)] = (granted, known)

@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from toolrt_store import sqlite
-from toolrt_store.blocks import BLOCK, names_of, uses_of
-from toolrt_store.rows import AT_US, SEQ
+from toolrt_store.blocks import BLOCK, INDEXED, index_of
+from toolrt_store.rows import SEQ
 
 _NAMES: Final = """
 SELECT role, name, block, events FROM block_names ORDER BY role, name, block
@@ -65,11 +65,12 @@ class IndexCheck:
         return ((first - 1) // BLOCK + 1) * BLOCK
 
     def _take(self, block: int, rows: Sequence[Sequence[Any]]) -> None:
-        times = [row[AT_US] for row in rows]
-        self._times.append((block, min(times), max(times)))
-        for role, name, _, events in names_of(block, rows):
+        columns = list(zip(*rows, strict=True))
+        index = index_of(block, [columns[place] for place in INDEXED])
+        self._times.append((block, index.first_us, index.last_us))
+        for role, name, _, events in index.names:
             self._names[role, name].update(b"%d %d\n" % (block, events))
-        for caller, grant_set, calls, first_us, last_us in uses_of(rows):
+        for caller, grant_set, calls, first_us, last_us in index.uses:
             known = self._uses.get((caller, grant_set), (0, first_us, last_us))
             self._uses[caller, grant_set] = (
                 known[0] + calls,

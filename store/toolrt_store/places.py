@@ -8,7 +8,7 @@ no part of the record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from toolrt.errors import RateLimitedError
@@ -17,7 +17,6 @@ from toolrt.limits import CallLimits, Window
 from toolrt_store import sqlite
 from toolrt_store.dictionary import Dictionary
 from toolrt_store.liveness import Liveness
-from toolrt_store.rows import GATE_COLUMN, Encoded
 
 #: Nobody knows when a call in flight ends; a caller in another process cannot wait for
 #: it, and is told to ask again after this.
@@ -72,14 +71,14 @@ class Places:
             self._connection.execute(_TAKE, (seq, tool, process))
             self._taken.add(seq)
 
-    def leave(self, encoded: Sequence[Encoded]) -> None:
-        """Give the places back of the attempts that *encoded* ends."""
+    def leave(self, ended: Iterable[int]) -> None:
+        """Give the places back of the attempts whose gate events are at *ended*."""
         if self._held or self.ends_others:
             taken = {row[0] for row in self._connection.execute(_ALL_TAKEN)}
             self._held &= taken  # where a call ended elsewhere its place is gone
-            ended = {one.columns[GATE_COLUMN] for one in encoded} & taken
-            self._connection.executemany(_LEAVE, [(seq,) for seq in ended])
-            self._left |= ended
+            left = taken.intersection(ended)
+            self._connection.executemany(_LEAVE, [(seq,) for seq in left])
+            self._left |= left
 
     def settle(self) -> None:
         """Keep what is remembered: the transaction has committed."""

@@ -22,10 +22,10 @@ from toolrt.audit.call_event import (
     Success,
     ToolNotFound,
 )
-from toolrt.clock import plain_us, rfc3339
+from toolrt.clock import plain_us
 from toolrt.event import CallDetails, Event, EventKind
 from toolrt_store.call_id import encode_id
-from toolrt_store.dictionary import Context, Dictionary
+from toolrt_store.dictionary import Dictionary
 from toolrt_store.grant_sets import GrantSets
 from toolrt_store.rows import (
     CALL,
@@ -42,15 +42,14 @@ from toolrt_store.rows import (
     Encoded,
     OpenGate,
     Texts,
-    digests_of,
     encode,
     kept_extra,
     texts_of,
 )
 
 _NO_DETAILS: Final = CallDetails(namespace="", actor="")
-#: Microseconds of the year 10000: beyond it Python writes no time.
-_PLAIN_TIME: Final = 253_402_300_800_000_000
+_SUCCEEDED: Final = Success()
+_SUCCESS: Final = {"kind": "success"}
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +57,9 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     event: CallEvent
     details: CallDetails
+    #: When it ended, in Unix microseconds; None where its time is written in another way
+    #: than `toolrt.clock.rfc3339` does.
+    at_us: int | None
 
     @property
     def kind(self) -> EventKind:
@@ -86,7 +88,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The numbers of the outcomes of a call.
-_OUTCOMES: Final[Mapping[type, int]] = {
+_OUTCOMES: Final[Mapping[type[Outcome], int]] = {
     Success: SUCCESS,
     ExecutionFailed: EXECUTION_FAILED,
     InvalidArgs: 7,
@@ -94,6 +96,82 @@ _OUTCOMES: Final[Mapping[type, int]] = {
     RateLimited: 9,
     ToolNotFound: 10,
 }
+_BY_TAG: Final = {str(one.__struct_config__.tag): one for one in _OUTCOMES}
+
+
+def as_call(event: Event, sets: GrantSets) -> Call | None:
+    """Return the Call whose `Call.as_event` *event* is; None if there may be none."""
+    details, tool_id, told = event.details, event.tool_id, event.payload.get
+    ts, tier, version = told("ts"), told("tier"), told("schema_version")
+    dry_run, secrets = told("dry_run"), told("secrets_resolved")
+    outcome = _outcome(event.outcome, told("outcome"))
+    if (
+        details is None
+        or outcome is None
+        or details.actor != event.actor
+        or details.namespace != event.namespace
+        or event.substrate != "event"
+        or (tool_id.partition(":")[2] or tool_id) != event.verb
+        or type(event.call_id) is not str
+        or type(event.duration_ms) is not int
+        or type(event.created_at_us) is not int
+        or type(ts) is not str
+        or type(tier) is not str
+        or type(version) is not int
+        or type(dry_run) is not bool
+        or type(secrets) is not bool
+        or plain_us(ts) != event.created_at_us
+    ):
+        return None
+    _, granted, provenance, wire_provenance = sets.known(details.grants)
+    expected = {
+        "ts": ts,
+        "call_id": event.call_id,
+        "tool_id": tool_id,
+        "duration_ms": event.duration_ms,
+        "outcome": _SUCCESS if outcome is _SUCCEEDED else _wire(outcome),
+        "tier": tier,
+        "granted_capabilities": list(granted),
+        "dry_run": dry_run,
+        "schema_version": version,
+        "secrets_resolved": secrets,
+    }
+    if event.caller_id is not None:
+        expected["caller_id"] = event.caller_id
+    if wire_provenance:
+        expected["capability_provenance"] = wire_provenance
+    if event.payload != expected:
+        return None
+    call = CallEvent(
+        ts,
+        event.call_id,
+        tool_id,
+        event.duration_ms,
+        outcome,
+        tier,
+        caller_id=event.caller_id,
+        granted_capabilities=granted,
+        dry_run=dry_run,
+        schema_version=version,
+        secrets_resolved=secrets,
+        capability_provenance=provenance,
+    )
+    return Call(call, details, event.created_at_us)
+
+
+def _outcome(tag: str, wire: object) -> Outcome | None:
+    """Return the outcome of kind *tag* that *wire* says, None if it says another."""
+    if tag == "success" and wire == _SUCCESS:
+        return _SUCCEEDED
+    shape = _BY_TAG.get(tag)
+    try:
+        return None if shape is None else msgspec.convert(wire, shape)
+    except msgspec.ValidationError:
+        return None
+
+
+def _wire(outcome: Outcome) -> object:
+    return msgspec.json.decode(msgspec.json.encode(outcome))
 
 
 def encode_call(
@@ -107,8 +185,8 @@ def encode_call(
     event, details = call.event, call.details
     outcome = event.outcome
     number = _OUTCOMES.get(type(outcome))
-    at_us = plain_us(event.ts)
-    grant_set, grants_digest, granted, provenance = sets.known(details.grants)
+    at_us = call.at_us
+    grant_set, granted, provenance, _ = sets.known(details.grants)
     is_shared = gate is not None and gate.details == details
     if (
         number is None
@@ -122,7 +200,7 @@ def encode_call(
         or (details.grants.refusal is not None and not is_shared)
     ):
         return encode(call.as_event(), seq, dictionary, sets, gate)
-    context, context_digest = dictionary.call_contexts[
+    context = dictionary.call_contexts[
         event.tool_id,
         event.tier,
         event.schema_version,
@@ -131,7 +209,7 @@ def encode_call(
         details.effect,
         details.policy,
     ]
-    names, text_at = dictionary.names, dictionary.texts
+    names = dictionary.names
     actor = names[details.actor]
     caller = None if details.caller is None else names[details.caller]
     flags = DETAILS
@@ -176,27 +254,9 @@ def encode_call(
         args_digest,
         code,
         extra,
+        None,
     )
-    resolved = (
-        seq,
-        CALL,
-        at_us,
-        gate_seq,
-        (call_id,) if type(call_id) is str else call_id,
-        context_digest,
-        text_at[actor],
-        None if caller is None else text_at[caller],
-        text_at[number],
-        duration_ms,
-        flags,
-        grants_digest,
-        None if process is None else dictionary.process_texts[process],
-        args_digest,
-        None if code is None else text_at[code],
-        extra,
-        digests_of(texts) if texts else (),
-    )
-    return Encoded(columns, resolved, texts)
+    return Encoded(columns, texts)
 
 
 def _told_by(
@@ -225,13 +285,14 @@ def encode_gate(
 ) -> Encoded:
     """Return what `rows.encode` makes of the gate event *event*."""
     details, payload, call_id = event.details, event.payload, event.call_id
-    gate_impl = payload.get("gate_impl")
+    gate_impl, timestamp = payload.get("gate_impl"), payload.get("timestamp")
     kind, _, name = event.actor.partition(":")
     if (
         event.outcome != "success"
         or details is None
         or call_id is None
         or type(gate_impl) is not str
+        or type(timestamp) is not str
         or event.substrate != "event"
         or details.actor != event.actor
         or details.namespace != event.namespace
@@ -239,11 +300,11 @@ def encode_gate(
         or details.parent_call_id is not None
         or details.grants.refusal is not None
         or type(event.created_at_us) is not int
-        or not 0 <= event.created_at_us < _PLAIN_TIME
+        or plain_us(timestamp) != event.created_at_us
         or type(event.duration_ms) is not int
         or payload
         != {
-            "timestamp": rfc3339(event.created_at_us),
+            "timestamp": timestamp,
             "actor": {"kind": kind, "id": name},
             "namespace": event.namespace,
             "verb": event.verb,
@@ -254,21 +315,19 @@ def encode_gate(
     ):
         return encode(event, seq, dictionary, sets, is_placed=is_placed)
     names = dictionary.names
-    context = dictionary.contexts[
-        Context(
-            event.namespace,
-            event.verb,
-            event.tool_id,
-            details.pack,
-            details.effect,
-            details.policy,
-            gate_impl,
-        )
+    context = dictionary.gate_contexts[
+        event.tool_id,
+        event.verb,
+        gate_impl,
+        details.namespace,
+        details.pack,
+        details.effect,
+        details.policy,
     ]
     actor = names[event.actor]
     caller = None if event.caller_id is None else names[event.caller_id]
     process = None if details.process is None else dictionary.processes[details.process]
-    grant_set, grants_digest, _, _ = sets.known(details.grants)
+    grant_set, _, _, _ = sets.known(details.grants)
     texts: Texts = ()
     if details.reason is not None or details.labels:
         texts = texts_of(None, details, dictionary)
@@ -291,25 +350,6 @@ def encode_gate(
         details.args_digest,
         None,
         None,
+        None,
     )
-    text_at = dictionary.texts
-    resolved = (
-        seq,
-        GATE,
-        event.created_at_us,
-        None,
-        (stored_id,) if type(stored_id) is str else stored_id,
-        dictionary.context_digests[context],
-        text_at[actor],
-        None if caller is None else text_at[caller],
-        text_at[SUCCESS],
-        event.duration_ms,
-        flags,
-        grants_digest,
-        None if process is None else dictionary.process_texts[process],
-        details.args_digest,
-        None,
-        None,
-        digests_of(texts) if texts else (),
-    )
-    return Encoded(columns, resolved, texts)
+    return Encoded(columns, texts)

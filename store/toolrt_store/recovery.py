@@ -66,8 +66,7 @@ def _store(parts: Parts, events: list[Event]) -> set[str]:
 
 
 def _append(parts: Parts, events: list[Event]) -> None:
-    encoded = parts.writer.appender.append(events)
-    parts.writer.places.leave(encoded)
+    parts.writer.places.leave(parts.writer.appender.append(events))
 
 
 def _is_stored(parts: Parts, event: Event) -> bool:

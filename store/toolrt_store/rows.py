@@ -68,14 +68,9 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
-    """
-    An event ready to be stored.
-
-    ``columns`` are COLUMNS but for ``chain``; ``resolved`` is what the chain is over.
-    """
+    """An event ready to be stored: COLUMNS, ``chain`` yet None, and its free texts."""
 
     columns: tuple[Any, ...]
-    resolved: tuple[Any, ...]
     texts: Texts = ()
 
 
@@ -165,10 +160,9 @@ def encode(
         own.args_digest,
         number(facts.code),
         _extra(event, facts, grants, is_shared=is_shared),
+        None,
     )
-    digests = {seq: digests_of(texts)} if texts else {}
-    (resolved,) = resolve([(*columns, None)], digests, dictionary, sets)
-    return Encoded(columns, resolved, texts)
+    return Encoded(columns, texts)
 
 
 def shareable_details(event: Event) -> CallDetails | None:
@@ -202,7 +196,8 @@ def resolve(
 
         texts: The fields and digests of free texts, by sequence.
     """
-    # For every row of a verification: one loop, and every look-up bound before it.
+    # For every row of an append or a verification: one loop, and every look-up bound
+    # before it.
     text, context_digest = dictionary.texts, dictionary.context_digests
     set_digest, process_text, digests = (
         sets.digests,

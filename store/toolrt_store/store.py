@@ -18,6 +18,7 @@ import msgspec
 
 from toolrt.audit.call_event import CallEvent
 from toolrt.audit.sinks import DEFAULT_AUDIT_QUEUE_CAPACITY, BackpressureStrategy
+from toolrt.clock import plain_us
 from toolrt.event import (
     BatchWriteSummary,
     CallDetails,
@@ -443,7 +444,7 @@ class SqliteEventStore(Answers):
 
 def _call(event: CallEvent, details: CallDetails | None) -> Event | Call:
     if details is not None:
-        return Call(event, details)
+        return Call(event, details, plain_us(event.ts))
     actor = ActorRef("caller", event.caller_id) if event.caller_id else None
     return Event.from_call(
         event,

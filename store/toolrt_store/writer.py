@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 #: lives long also after so much time.
 CHECKPOINT_INTERVAL: Final = 1_024
 _CHECKPOINT_AGE_S: Final = 60.0
-_IDENTITY_INDEXES: Final = ("events_by_call", "events_by_gate")
+#: What SQLite calls the two unique indexes: one by its name, one by its column.
+_IDENTITY_INDEXES: Final = ("events_by_call", "events.gate")
 #: After a failed fsync nobody knows what the disk holds: SQLITE_IOERR_FSYNC and
 #: SQLITE_IOERR_DIR_FSYNC (sqlite.org/rescode.html), and SQLITE_IOERR, which is
 #: all that pysqlite3 tells.
@@ -153,7 +154,6 @@ class Writer:
 
     def close(self, lock_timeout_s: float) -> None:
         """Close the connection, under the lock if it comes in time."""
-        self.appender.close()
         try:
             self._lock.acquire(lock_timeout_s)
         except errors.StoreLockedError:
@@ -254,8 +254,7 @@ class Writer:
                 else:
                     placed.add(event.call_id)
             seq += len(request.events)
-        encoded = self.appender.append(events, placed)
-        self.places.leave(encoded)
+        self.places.leave(self.appender.append(events, placed))
 
     def _guarded(
         self, events: Sequence[Event | Call], work: Callable[[], None]

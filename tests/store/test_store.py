@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,23 @@ def test_duplicate_inside_a_batch_is_named(store: SqliteEventStore) -> None:
         store.append_events([call_event(4), call_event(4)])
 
     assert info.value.event_id == f"{call_id(4)}/call"
+
+
+@pytest.mark.parametrize("sizes", [(3,), (1, 2), (2, 1), (1, 1, 1)])
+def test_a_second_end_of_a_call_is_refused(
+    store: SqliteEventStore, sizes: tuple[int, ...]
+) -> None:
+    """Whichever of the call's events are committed before it, or with it."""
+    events = iter([gate_event(4), call_event(4), call_event(4)])
+    *before, last = [list(islice(events, size)) for size in sizes]
+    for some in before:
+        store.append_events(some)
+
+    with pytest.raises(IdentityConflictError) as info:
+        store.append_events(last)
+
+    assert info.value.event_id == f"{call_id(4)}/call"
+    assert store.count_events() == 3 - len(last)
 
 
 def test_empty_batch_writes_nothing(store: SqliteEventStore) -> None:
