@@ -418,9 +418,13 @@ def test_a_call_that_says_more_passes_the_stages(
         return admit(*args)
 
     monkeypatch.setattr("toolrt.dispatch.admit", watched)
-    ended(lambda: registry.dispatch("total", {"numbers": []}, caller="alice", **more))
+    none: dict[str, Any] = {"numbers": []}
+    ended(lambda: registry.dispatch("total", none, caller="alice", **more))
+    ended(
+        lambda: asyncio.run(registry.adispatch("total", none, caller="alice", **more))
+    )
 
-    assert len(seen) == 1
+    assert len(seen) == 2
 
 
 def test_other_callers_get_nothing_of_it() -> None:
