@@ -124,7 +124,8 @@ class Writer:
         try:
             self._wait_for(request, lock_timeout_s)
         finally:
-            self._withdraw(request)
+            if not request.is_done:
+                self._withdraw(request)
         if request.error is not None:
             raise request.error
         if request.refusal is not None:
