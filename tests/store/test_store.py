@@ -92,6 +92,18 @@ def test_second_event_with_one_id_is_refused(store: SqliteEventStore) -> None:
     assert store.count_events() == 1
 
 
+def test_a_batch_of_many_statements_is_stored_whole(store: SqliteEventStore) -> None:
+    """More events than one statement takes, and than are encoded at once."""
+    count = 7_700
+    events = [gate_event(number) for number in range(count)]
+
+    assert store.append_events(events).affected == count
+    assert [store.get_event(events[at].id) for at in (0, 1_920, 7_680, -1)] == [
+        replace(events[at], seq=at % count + 1) for at in (0, 1_920, 7_680, -1)
+    ]
+    assert store.verify().is_intact
+
+
 def test_batch_is_stored_whole(store: SqliteEventStore) -> None:
     """A batch is one commit in its own order."""
     summary = store.append_events([gate_event(), call_event(), gate_event(2)])
