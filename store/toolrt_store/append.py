@@ -58,9 +58,9 @@ SELECT kind, seq, (SELECT c.kind FROM events AS c WHERE c.gate = events.seq)
 FROM events WHERE call_id = ? AND kind IN ({GATE}, {CALL})
 """
 _PRUNED: Final = "SELECT value FROM store WHERE key = 'pruned'"
-#: So many events are encoded and then inserted: some statements' worth, and not all that
-#: a batch may hold in memory at once.
-_PART: Final = 7_680
+#: So many events are encoded and then inserted: a part of a batch that stays in the
+#: processor's caches meanwhile.
+_PART: Final = 512
 _EVENTS: Final = Bulk(
     "events",
     {

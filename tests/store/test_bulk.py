@@ -65,7 +65,7 @@ def columns_of(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return list(zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 1_919, 1_920, 1_921, 4_000])
+@pytest.mark.parametrize("count", [1, 2, 3, 511, 512, 513, 1_200])
 def test_any_number_of_rows_arrives(connection: sqlite.Connection, count: int) -> None:
     found = [
         (seq, -seq, None, b"%d" % seq, f"text {seq}") for seq in range(1, count + 1)
