@@ -86,8 +86,8 @@ class Odd(msgspec.Struct, frozen=True):
     """
     A call that the direct way could not make: it is not as ordinary as it seemed.
 
-    ``attempt`` is None if nothing has been done; else its handler has been called, and
-    returned ``value`` or raised ``error``.
+    ``attempt`` is None if nothing has been done. Else its handler has returned ``value``,
+    or ``error`` was raised: by it, or by what interrupted the reading of its arguments.
     """
 
     attempt: Attempt | None = None

@@ -28,7 +28,8 @@ from toolrt.pack import (
     Visibility,
 )
 
-#: What `Registry.dispatch` is given beyond verb, arguments and caller, by default.
+#: What `dispatch` and `adispatch` are given beyond verb, arguments and caller, by default.
+#: Both compare with it and look the direct way up in place: it is the hottest path.
 _NO_MORE: Final = (None, None, (), False, None, None)
 
 
